@@ -1,0 +1,195 @@
+//! Email addresses, normalised once (rules SUP-8 and DATA-1).
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
+
+/// A valid address in its normal form: NFC, lower case, domain as A-label.
+///
+/// Two spellings of one mailbox are equal here; `+tag` and dots are kept (SUP-8).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    text: String,
+    at: usize,
+}
+
+/// Why a text is not an address (DATA-1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing there.
+    #[error("the address is empty")]
+    Empty,
+    /// No `@`, or nothing before it.
+    #[error("an address is local-part@domain")]
+    Shape,
+    /// The local part is no dot-atom and no quoted string (RFC 5322 section 3.4.1).
+    #[error("the part before @ is not allowed by RFC 5322")]
+    LocalPart,
+    /// The local part has more than 64 octets (RFC 5321 section 4.5.3.1.1).
+    #[error("the part before @ is longer than 64 octets")]
+    LocalPartTooLong,
+    /// The domain is not two or more LDH labels of at most 63 octets, 255 in all.
+    #[error("the domain is not valid")]
+    Domain,
+}
+
+impl Address {
+    /// Reads and normalises `text`: an addr-spec, without display name, comment or literal.
+    pub fn parse(text: &str) -> Result<Address, AddressError> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(AddressError::Empty);
+        }
+        let (local, domain) = trimmed.rsplit_once('@').ok_or(AddressError::Shape)?;
+        if local.is_empty() {
+            return Err(AddressError::Shape);
+        }
+        let local: String = local.nfc().collect::<String>().to_lowercase().nfc().collect();
+        check_local(&local)?;
+        let domain = normalise_domain(domain).ok_or(AddressError::Domain)?;
+        Ok(Address { at: local.len(), text: format!("{local}@{domain}") })
+    }
+
+    /// The whole address.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the `@`.
+    pub fn local_part(&self) -> &str {
+        &self.text[..self.at]
+    }
+
+    /// The domain as lower-case A-label.
+    pub fn domain(&self) -> &str {
+        &self.text[self.at + 1..]
+    }
+
+    /// The address as a page may show it: first letter and domain (`m•••@example.net`).
+    pub fn masked(&self) -> String {
+        let first = self.local_part().chars().next().unwrap_or('•');
+        format!("{first}•••@{}", self.domain())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Debug output shows no address: it may reach a log.
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({})", self.masked())
+    }
+}
+
+/// The domain of an address or of a suppression, as lower-case A-label (SUP-8), if it is valid.
+pub fn normalise_domain(domain: &str) -> Option<String> {
+    let ascii = if domain.is_ascii() {
+        let lower = domain.to_ascii_lowercase();
+        // A-labels must be well-formed too; other LDH labels need no IDNA.
+        if lower.split('.').any(|l| l.starts_with("xn--")) { idna::domain_to_ascii_strict(&lower).ok()? } else { lower }
+    } else {
+        let nfc: String = domain.nfc().collect();
+        idna::domain_to_ascii_strict(&nfc).ok()?
+    };
+    let labels: Vec<&str> = ascii.split('.').collect();
+    let label_ok = |l: &&str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    (labels.len() >= 2 && ascii.len() <= 255 && labels.iter().all(label_ok)).then_some(ascii)
+}
+
+fn check_local(local: &str) -> Result<(), AddressError> {
+    if local.len() > 64 {
+        return Err(AddressError::LocalPartTooLong);
+    }
+    let ok = match local.strip_prefix('"') {
+        Some(rest) => rest.strip_suffix('"').is_some_and(quoted_content_ok),
+        None => local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext)),
+    };
+    if ok { Ok(()) } else { Err(AddressError::LocalPart) }
+}
+
+/// atext of RFC 5322, widened to UTF-8 by RFC 6531 section 3.3.
+fn is_atext(c: char) -> bool {
+    if c.is_ascii() {
+        c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
+    } else {
+        !c.is_control() && !c.is_whitespace()
+    }
+}
+
+fn quoted_content_ok(content: &str) -> bool {
+    let mut chars = content.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some(e) if e == ' ' || e == '\t' || e.is_ascii_graphic() => {}
+                _ => return false,
+            },
+            '"' => return false,
+            ' ' | '\t' => {}
+            c if c.is_ascii() && !c.is_ascii_graphic() => return false,
+            c if c.is_control() => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// The key of the suppression list's hashes (SUP-5). Never stored in the database.
+#[derive(Clone)]
+pub struct SuppressionKey(Vec<u8>);
+
+impl SuppressionKey {
+    /// A key from its bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> SuppressionKey {
+        SuppressionKey(bytes.into())
+    }
+
+    /// HMAC-SHA-256 of the normalised address.
+    pub fn hash(&self, address: &Address) -> AddressHash {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(address.as_str().as_bytes());
+        AddressHash(mac.finalize().into_bytes().into())
+    }
+}
+
+/// Debug output never shows a key.
+impl fmt::Debug for SuppressionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SuppressionKey(..)")
+    }
+}
+
+/// The keyed hash that stands for an address where the address itself must not stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressHash(pub [u8; 32]);
+
+impl AddressHash {
+    /// Lower-case hexadecimal, 64 digits.
+    pub fn to_hex(self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Reads 64 hexadecimal digits of either case.
+    pub fn from_hex(hex: &str) -> Option<AddressHash> {
+        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut bytes = [0u8; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
+        }
+        Some(AddressHash(bytes))
+    }
+}

@@ -1,0 +1,134 @@
+//! Signed tokens of the links in a message (rules section 5.1, OC-6).
+//!
+//! A token stands for (purpose, address, product, campaign) and holds no address, only its keyed
+//! hash: it works after the contact, the campaign and the product are gone. It never expires.
+//!
+//! 60 bytes, 80 characters of base64url without padding:
+//! version 1 · key id 1 · purpose 1 · flags 1 · product 4 · campaign 4 · address hash 32 · signature 16.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::{address::AddressHash, words::words};
+
+const VERSION: u8 = 1;
+const PAYLOAD: usize = 44;
+const SIGNATURE: usize = 16;
+const FLAG_TEST: u8 = 1;
+const FLAG_PRODUCT_SCOPE: u8 = 2;
+
+words! {
+    /// What a token's link is for. A token of one purpose opens nothing else.
+    Purpose {
+        /// Stop the mail.
+        Unsubscribe = "unsubscribe",
+        /// Choose what to receive.
+        Preferences = "preferences",
+        /// Why did I get this?
+        Why = "why",
+        /// View the message in a browser.
+        View = "view",
+        /// Confirm a double opt-in.
+        Confirm = "confirm",
+        /// Answer the question of a re-permission campaign.
+        Answer = "answer",
+        /// A tracked link.
+        Click = "click",
+        /// A pixel.
+        Open = "open",
+    }
+}
+
+/// What a token says once its signature was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// What the link is for.
+    pub purpose: Purpose,
+    /// Whose link it is.
+    pub address: AddressHash,
+    /// Id of the product that the message was about.
+    pub product: u32,
+    /// Id of the campaign.
+    pub campaign: u32,
+    /// The one-click refusal covers the product only; without it, everything (SUP-3).
+    pub product_scope: bool,
+    /// From a test send: the link works and changes nothing.
+    pub test: bool,
+}
+
+/// Why a text is not a token of ours. Never says more to the outside than "not valid".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not valid")]
+pub struct InvalidToken;
+
+/// The keys that sign tokens: one signs, all verify (OC-9: old keys are kept).
+#[derive(Clone)]
+pub struct TokenKeys {
+    signing: u8,
+    keys: Vec<(u8, Vec<u8>)>,
+}
+
+impl TokenKeys {
+    /// `signing` is the id of the key that signs; it must be among `keys`.
+    pub fn new(signing: u8, keys: Vec<(u8, Vec<u8>)>) -> Option<TokenKeys> {
+        keys.iter().any(|(id, _)| *id == signing).then_some(TokenKeys { signing, keys })
+    }
+
+    /// Writes and signs a token.
+    pub fn sign(&self, token: &Token) -> String {
+        let mut bytes = [0u8; PAYLOAD + SIGNATURE];
+        bytes[0] = VERSION;
+        bytes[1] = self.signing;
+        bytes[2] = token.purpose as u8;
+        bytes[3] = u8::from(token.test) * FLAG_TEST + u8::from(token.product_scope) * FLAG_PRODUCT_SCOPE;
+        bytes[4..8].copy_from_slice(&token.product.to_be_bytes());
+        bytes[8..12].copy_from_slice(&token.campaign.to_be_bytes());
+        bytes[12..PAYLOAD].copy_from_slice(&token.address.0);
+        let key = self.key(self.signing).expect("the signing key is among the keys");
+        let signature = mac(key, &bytes[..PAYLOAD]).finalize().into_bytes();
+        bytes[PAYLOAD..].copy_from_slice(&signature[..SIGNATURE]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a token; the signature is compared in constant time (U08).
+    pub fn verify(&self, text: &str) -> Result<Token, InvalidToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
+        if bytes.len() != PAYLOAD + SIGNATURE || bytes[0] != VERSION {
+            return Err(InvalidToken);
+        }
+        let key = self.key(bytes[1]).ok_or(InvalidToken)?;
+        mac(key, &bytes[..PAYLOAD]).verify_truncated_left(&bytes[PAYLOAD..]).map_err(|_| InvalidToken)?;
+        let purpose = *Purpose::ALL.get(usize::from(bytes[2])).ok_or(InvalidToken)?;
+        let number = |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let mut address = [0u8; 32];
+        address.copy_from_slice(&bytes[12..PAYLOAD]);
+        Ok(Token {
+            purpose,
+            address: AddressHash(address),
+            product: number(4),
+            campaign: number(8),
+            product_scope: bytes[3] & FLAG_PRODUCT_SCOPE != 0,
+            test: bytes[3] & FLAG_TEST != 0,
+        })
+    }
+
+    fn key(&self, id: u8) -> Option<&[u8]> {
+        self.keys.iter().find(|(k, _)| *k == id).map(|(_, key)| key.as_slice())
+    }
+}
+
+/// Debug output never shows a key.
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenKeys(signing with {}, {} in all)", self.signing, self.keys.len())
+    }
+}
+
+fn mac(key: &[u8], payload: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(payload);
+    mac
+}

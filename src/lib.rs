@@ -1,0 +1,19 @@
+//! Ouinon sends email campaigns only to people who may receive them.
+//!
+//! To a professional, what is not *non* is *oui* (opt-out); to a consumer, what is not *oui*
+//! is *non* (opt-in). The floors, from the top: `cli`, then `web` and `worker`, then
+//! `pipeline`, then `store` and `mail`, then `domain`; imports go downwards only.
+//! `ARCHITECTURE.md` describes the rooms.
+
+#![recursion_limit = "256"]
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod keys;
+pub mod mail;
+pub mod pipeline;
+pub mod store;
+pub mod web;
+pub mod worker;
