@@ -9,6 +9,7 @@ pub mod contacts;
 pub mod dates;
 pub mod eligibility;
 pub mod lang;
+pub mod replies;
 pub mod suppressions;
 pub mod tokens;
 pub mod words;
