@@ -175,6 +175,21 @@ impl fmt::Debug for SuppressionKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressHash(pub [u8; 32]);
 
+/// Reads the 32 stored bytes.
+impl TryFrom<Vec<u8>> for AddressHash {
+    type Error = String;
+    fn try_from(bytes: Vec<u8>) -> Result<AddressHash, String> {
+        bytes.try_into().map(AddressHash).map_err(|b: Vec<u8>| format!("an address hash has 32 bytes, not {}", b.len()))
+    }
+}
+
+/// Serialises as hexadecimal.
+impl serde::Serialize for AddressHash {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.to_hex())
+    }
+}
+
 impl AddressHash {
     /// Lower-case hexadecimal, 64 digits.
     pub fn to_hex(self) -> String {
@@ -192,4 +207,18 @@ impl AddressHash {
         }
         Some(AddressHash(bytes))
     }
+}
+
+/// An address as others hash it in the lists they hand over: SHA-256 and MD5 of the normal form,
+/// written `sha256:HEX` and `md5:HEX`. No protection (SUP-5), only a way to read their refusals.
+pub fn foreign_hashes(address: &Address) -> [String; 2] {
+    use md5::{Digest, Md5};
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let text = address.as_str().as_bytes();
+    [format!("sha256:{}", hex(&Sha256::digest(text))), format!("md5:{}", hex(&Md5::digest(text)))]
+}
+
+/// Every domain whose suppression covers this one: itself and its parents, down to two labels (SUP-4).
+pub fn covering_domains(domain: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(domain), |d| d.split_once('.').map(|(_, parent)| parent)).filter(|d| d.contains('.'))
 }

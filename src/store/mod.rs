@@ -1,1 +1,46 @@
-//! To come.
+//! The only SQL: one file per table, the same statements on SQLite and PostgreSQL.
+//!
+//! A function takes a [`Tx`]; the pipeline begins and commits. A statement is one [`Sql`] text
+//! for both engines, with a twin only where it must differ. Lists travel as one JSON text, so
+//! that a statement's text never depends on how many rows it is given.
+
+mod engine;
+
+pub mod campaigns;
+pub mod consents;
+pub mod contacts;
+pub mod deliveries;
+pub mod events;
+pub mod facts;
+pub mod imports;
+pub mod keys;
+pub mod products;
+pub mod suppressions;
+pub mod workers;
+
+pub use engine::{Db, OpenError, Sql, Tx};
+
+/// Runs one body against the connection of whichever engine the transaction is on.
+macro_rules! on {
+    ($tx:expr, |$conn:ident| $body:expr) => {
+        match $tx {
+            $crate::store::Tx::Lite(tx) => {
+                let $conn = &mut **tx;
+                $body
+            }
+            $crate::store::Tx::Pg(tx) => {
+                let $conn = &mut **tx;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use on;
+
+/// The result of a statement.
+pub type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// A list of rows or keys as the JSON text that a statement takes it as.
+fn json<T: serde::Serialize + ?Sized>(rows: &T) -> String {
+    serde_json::to_string(rows).expect("rows are plain values")
+}

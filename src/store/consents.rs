@@ -1,0 +1,84 @@
+//! Events of consent, append-only.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::{Result, Sql, Tx, on};
+use crate::domain::{
+    consents::{ConsentState, Proof},
+    suppressions::Origin,
+    words::words,
+};
+
+words! {
+    /// What a consent is for.
+    ConsentPurpose {
+        /// Mail about a product.
+        Mail = "mail",
+        /// Individual tracking (TRK-5).
+        Tracking = "tracking",
+    }
+}
+
+/// A row of `consent`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct Consent {
+    /// Whose.
+    pub contact_id: i64,
+    /// For what.
+    #[sqlx(try_from = "String")]
+    pub purpose: ConsentPurpose,
+    /// Slug of the product; empty for all, and for tracking.
+    pub product: String,
+    /// What was said.
+    #[sqlx(try_from = "String")]
+    pub state: ConsentState,
+    /// When, in milliseconds.
+    pub at: Option<i64>,
+    /// What proves it.
+    #[sqlx(try_from = "String")]
+    pub proof: Proof,
+    /// Where the proof is kept.
+    pub evidence: String,
+    /// How the event came here.
+    #[sqlx(try_from = "String")]
+    pub origin: Origin,
+    /// When it was recorded, in milliseconds.
+    pub recorded_at: i64,
+}
+
+const ADD: Sql = Sql::twin(
+    "INSERT INTO consent (contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
+     SELECT value ->> 'contact_id', value ->> 'purpose', value ->> 'product', value ->> 'state', value ->> 'at',
+     value ->> 'proof', value ->> 'evidence', value ->> 'origin', value ->> 'recorded_at'
+     FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
+    "INSERT INTO consent (contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
+     SELECT r.contact_id, r.purpose, r.product, r.state, r.at, r.proof, r.evidence, r.origin, r.recorded_at
+     FROM json_to_recordset(CAST($1 AS json)) AS r(contact_id bigint, purpose text, product text, state text,
+     at bigint, proof text, evidence text, origin text, recorded_at bigint) ON CONFLICT DO NOTHING",
+);
+const OF_CONTACTS: Sql = Sql::twin(
+    "SELECT contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at
+     FROM consent WHERE contact_id IN (SELECT value FROM json_each($1)) ORDER BY contact_id, id",
+    "SELECT contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at
+     FROM consent WHERE contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))
+     ORDER BY contact_id, id",
+);
+
+/// Appends events; one that is already there is left alone. Returns how many were new.
+pub async fn add(tx: &mut Tx, events: &[Consent]) -> Result<u64> {
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let (sql, rows) = (ADD.on(tx), super::json(events));
+    on!(tx, |c| sqlx::query(sql).bind(rows).execute(c).await.map(|done| done.rows_affected()))
+}
+
+/// Every event of these contacts, oldest record first.
+pub async fn of_contacts(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Consent>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (sql, list) = (OF_CONTACTS.on(tx), super::json(ids));
+    on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)
+}

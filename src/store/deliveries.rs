@@ -1,0 +1,323 @@
+//! Deliveries: the queue, and the memory of who was asked for, what was decided and what became of it.
+//!
+//! Every change names the state it starts from and the worker that holds the row, so that whoever
+//! comes late changes nothing.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::{Result, Sql, Tx, on};
+use crate::domain::{address::AddressHash, campaigns::DeliveryState, contacts::Relationship};
+
+/// A decided recipient, to be written as a delivery.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decided {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Keyed hash of the address.
+    pub address_hash: AddressHash,
+    /// Queued or blocked.
+    pub state: DeliveryState,
+    /// Code of the basis or reason.
+    pub code: &'static str,
+    /// Tracking that was decided.
+    pub tracking: &'static str,
+    /// Version of the rules.
+    pub rules_version: &'static str,
+    /// Relationship at that moment, for the report.
+    pub relationship: Relationship,
+    /// Group of mailbox providers.
+    pub provider_group: String,
+}
+
+/// A claimed delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct Claimed {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Submissions so far.
+    pub attempts: i64,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Accepted, deferred, bounced or unknown.
+    pub state: DeliveryState,
+    /// When a deferred one is tried again, in milliseconds.
+    pub next_attempt_at: Option<i64>,
+    /// When it ended, in milliseconds.
+    pub ended_at: Option<i64>,
+    /// Class of the bounce; else empty.
+    pub bounce_class: String,
+    /// The server's answer.
+    pub reply: String,
+}
+
+/// A decision that changed between queue and submission.
+#[derive(Debug, Clone, Serialize)]
+pub struct Changed {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Blocked, or cancelled when the contact is gone.
+    pub state: DeliveryState,
+    /// Code of the reason.
+    pub code: &'static str,
+}
+
+/// How many deliveries stand where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Tally {
+    /// State.
+    #[sqlx(try_from = "String")]
+    pub state: DeliveryState,
+    /// Code of the basis or reason.
+    pub code: String,
+    /// Relationship with the sender.
+    pub relationship: String,
+    /// Group of mailbox providers.
+    pub provider_group: String,
+    /// How many.
+    pub n: i64,
+}
+
+/// A delivery that nobody knows the end of.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct Unknown {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// The address, while the contact exists.
+    pub address: String,
+    /// When it was submitted, in milliseconds.
+    pub submitted_at: Option<i64>,
+}
+
+const ENQUEUE: Sql = Sql::twin(
+    "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
+     provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
+     SELECT $1, value ->> 'contact_id', unhex(value ->> 'address_hash'), value ->> 'state', value ->> 'code',
+     value ->> 'tracking', value ->> 'rules_version', value ->> 'relationship', value ->> 'provider_group', $2, NULL, 0,
+     NULL, NULL, NULL, '', '' FROM json_each($3) WHERE TRUE ON CONFLICT DO NOTHING",
+    "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
+     provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
+     SELECT $1, r.contact_id, decode(r.address_hash, 'hex'), r.state, r.code, r.tracking, r.rules_version,
+     r.relationship, r.provider_group, $2, NULL, 0, NULL, NULL, NULL, '', ''
+     FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, address_hash text, state text, code text,
+     tracking text, rules_version text, relationship text, provider_group text) ON CONFLICT DO NOTHING",
+);
+const CLAIM: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
+     ORDER BY contact_id LIMIT $4) RETURNING contact_id, attempts",
+    // Without the bound `contact_id > $3` each claim would walk over every row already done.
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
+     ORDER BY contact_id LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING contact_id, attempts",
+);
+const CLAIM_DUE: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
+     ORDER BY next_attempt_at LIMIT $4) RETURNING contact_id, attempts",
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
+     ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING contact_id, attempts",
+);
+const RELEASE: Sql = Sql::same(
+    "UPDATE delivery SET state = 'queued', worker_id = NULL
+     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'",
+);
+const SUBMITTING: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1
+     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
+     AND contact_id IN (SELECT value FROM json_each($4)) RETURNING contact_id",
+    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1
+     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
+     AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json)))
+     RETURNING contact_id",
+);
+const CHANGE: Sql = Sql::twin(
+    "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
+     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
+     value ->> 'code' AS code FROM json_each($4)) AS r
+     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'claimed'
+     AND delivery.contact_id = r.contact_id",
+    "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
+     FROM json_to_recordset(CAST($4 AS json)) AS r(contact_id bigint, state text, code text)
+     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'claimed'
+     AND delivery.contact_id = r.contact_id",
+);
+const RECORD: Sql = Sql::twin(
+    "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
+     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
+     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
+     value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
+     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM json_each($3)) AS r
+     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
+     AND delivery.contact_id = r.contact_id",
+    "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
+     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
+     FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, state text, next_attempt_at bigint,
+     ended_at bigint, bounce_class text, reply text)
+     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
+     AND delivery.contact_id = r.contact_id",
+);
+const ABANDON_CLAIMED: Sql =
+    Sql::same("UPDATE delivery SET state = 'queued', worker_id = NULL WHERE worker_id = $1 AND state = 'claimed'");
+const ABANDON_SUBMITTING: Sql = Sql::same(
+    "UPDATE delivery SET state = 'unknown', worker_id = NULL, ended_at = $2
+     WHERE worker_id = $1 AND state = 'submitting'",
+);
+const CANCEL: Sql = Sql::same(
+    "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
+     WHERE campaign_id = $1 AND state IN ('queued', 'claimed', 'deferred')",
+);
+const CANCEL_CONTACT: Sql = Sql::same(
+    "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
+     WHERE contact_id = $1 AND state IN ('queued', 'claimed', 'deferred')",
+);
+const TALLY: Sql = Sql::same(
+    "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
+     WHERE campaign_id = $1 GROUP BY state, code, relationship, provider_group",
+);
+const NEXT_ATTEMPT: Sql =
+    Sql::same("SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'");
+const ACCEPTED_SERIES: Sql = Sql::same(
+    "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
+     WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",
+);
+const UNKNOWN: Sql = Sql::same(
+    "SELECT d.contact_id, COALESCE(c.address, '') AS address, d.submitted_at FROM delivery d
+     LEFT JOIN contact c ON c.id = d.contact_id
+     WHERE d.campaign_id = $1 AND d.state = 'unknown' ORDER BY d.contact_id LIMIT $2",
+);
+const RESOLVE: Sql = Sql::same(
+    "UPDATE delivery SET state = $3, ended_at = $4
+     WHERE campaign_id = $1 AND contact_id = $2 AND state = 'unknown'",
+);
+const TRACKED: Sql = Sql::same(
+    "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
+     WHERE campaign_id = $1 AND state = 'accepted' AND tracking = 'individual'",
+);
+
+/// Writes a delivery for each, and returns how many were new: an address asked for once is not asked again.
+pub async fn enqueue(tx: &mut Tx, campaign: i64, rows: &[Decided], now: i64) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let (sql, rows) = (ENQUEUE.on(tx), super::json(rows));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(now).bind(rows).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// Takes up to `limit` queued deliveries after `after`, by contact.
+pub async fn claim(tx: &mut Tx, campaign: i64, worker: i64, after: i64, limit: i64) -> Result<Vec<Claimed>> {
+    let sql = CLAIM.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(worker).bind(after).bind(limit).fetch_all(c).await)
+}
+
+/// Takes up to `limit` deferred deliveries whose time has come, the longest due first.
+pub async fn claim_due(tx: &mut Tx, campaign: i64, worker: i64, now: i64, limit: i64) -> Result<Vec<Claimed>> {
+    let sql = CLAIM_DUE.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(worker).bind(now).bind(limit).fetch_all(c).await)
+}
+
+/// Gives back everything a worker has claimed of a campaign and not submitted.
+pub async fn release(tx: &mut Tx, campaign: i64, worker: i64) -> Result<u64> {
+    let sql = RELEASE.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// Marks claimed deliveries as being submitted, and returns those that still were the worker's to
+/// submit. Only these may be sent, and only after the transaction is committed.
+pub async fn submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64], now: i64) -> Result<Vec<i64>> {
+    if contacts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (sql, list) = (SUBMITTING.on(tx), super::json(contacts));
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(worker).bind(now).bind(list).fetch_all(c).await)
+}
+
+/// Ends claimed deliveries that may not be sent any more.
+pub async fn change(tx: &mut Tx, campaign: i64, worker: i64, changes: &[Changed], now: i64) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let (sql, rows) = (CHANGE.on(tx), super::json(changes));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(now).bind(rows).execute(c).await.map(|_| ()))
+}
+
+/// Records what became of submissions.
+pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[Outcome]) -> Result<u64> {
+    if outcomes.is_empty() {
+        return Ok(0);
+    }
+    let (sql, rows) = (RECORD.on(tx), super::json(outcomes));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(rows).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// What a dead worker held: claimed goes back to the queue, submitting becomes unknown.
+/// Returns how many of each.
+pub async fn abandon(tx: &mut Tx, worker: i64, now: i64) -> Result<(u64, u64)> {
+    let sql = ABANDON_CLAIMED.on(tx);
+    let requeued = on!(tx, |c| sqlx::query(sql).bind(worker).execute(c).await.map(|done| done.rows_affected()))?;
+    let sql = ABANDON_SUBMITTING.on(tx);
+    let unknown =
+        on!(tx, |c| sqlx::query(sql).bind(worker).bind(now).execute(c).await.map(|done| done.rows_affected()))?;
+    Ok((requeued, unknown))
+}
+
+/// Cancels what a campaign has not submitted yet.
+pub async fn cancel(tx: &mut Tx, campaign: i64, now: i64) -> Result<u64> {
+    let sql = CANCEL.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(now).execute(c).await.map(|done| done.rows_affected()))
+}
+
+/// Cancels what no campaign has submitted yet to a contact that is being erased.
+pub async fn cancel_contact(tx: &mut Tx, contact: i64, now: i64) -> Result<u64> {
+    let sql = CANCEL_CONTACT.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(contact).bind(now).execute(c).await.map(|done| done.rows_affected()))
+}
+
+/// How many deliveries of a campaign stand where. Their sum is what was asked.
+pub async fn tally(tx: &mut Tx, campaign: i64) -> Result<Vec<Tally>> {
+    let sql = TALLY.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
+}
+
+/// When the next deferred delivery is due, in milliseconds.
+pub async fn next_attempt(tx: &mut Tx, campaign: i64) -> Result<Option<i64>> {
+    let sql = NEXT_ATTEMPT.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
+}
+
+/// Accepted messages per minute since `start`: minute, messages.
+pub async fn accepted_series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, i64)>> {
+    let sql = ACCEPTED_SERIES.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).fetch_all(c).await)
+}
+
+/// The first `limit` deliveries that nobody knows the end of.
+pub async fn unknown(tx: &mut Tx, campaign: i64, limit: i64) -> Result<Vec<Unknown>> {
+    let sql = UNKNOWN.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(limit).fetch_all(c).await)
+}
+
+/// Ends an unknown delivery by a person's word: accepted, bounced or cancelled; never sent again.
+pub async fn resolve(tx: &mut Tx, campaign: i64, contact: i64, to: DeliveryState, now: i64) -> Result<bool> {
+    let sql = RESOLVE.on(tx);
+    on!(tx, |c| sqlx::query(sql)
+        .bind(campaign)
+        .bind(contact)
+        .bind(to.as_str())
+        .bind(now)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected() == 1))
+}
+
+/// How many accepted messages carry individual tracking: the base of the opens.
+pub async fn tracked(tx: &mut Tx, campaign: i64) -> Result<i64> {
+    let sql = TRACKED.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
+}

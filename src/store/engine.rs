@@ -1,0 +1,188 @@
+//! Opening a database, and transactions on either engine.
+
+use std::{fs::File, path::PathBuf, str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// A database: SQLite in a file, or PostgreSQL.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// One writer, several read-only readers, the same file.
+    Lite {
+        /// The connection that writes.
+        writer: SqlitePool,
+        /// The connections that only read.
+        readers: SqlitePool,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A pool of connections.
+    Pg(PgPool),
+}
+
+/// A transaction; dropped without `commit` it changes nothing.
+#[derive(Debug)]
+pub enum Tx {
+    /// On SQLite.
+    Lite(Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Pg(Transaction<'static, Postgres>),
+}
+
+/// A statement's text on each engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Sql {
+    lite: &'static str,
+    pg: &'static str,
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is neither `sqlite:PATH` nor `postgres://…`.
+    #[error("database URL: expected sqlite:PATH or postgres://user:password@host/name")]
+    Url,
+    /// The file or its folder cannot be used.
+    #[error("database file {path}: {source}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The server or file refuses.
+    #[error("database: {0}")]
+    Sqlx(#[from] sqlx::Error),
+    /// A migration failed, or the database is newer than this program.
+    #[error("database migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+const BUSY: Duration = Duration::from_secs(30);
+const READERS: u32 = 4;
+
+impl Db {
+    /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), and migrates it under a lock.
+    pub async fn open(url: &str) -> Result<Db, OpenError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Db::open_postgres(url).await;
+        }
+        let path = url.strip_prefix("sqlite:").ok_or(OpenError::Url)?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() || path.starts_with(':') {
+            return Err(OpenError::Url);
+        }
+        Db::open_sqlite(PathBuf::from(path)).await
+    }
+
+    async fn open_postgres(url: &str) -> Result<Db, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(BUSY)
+            .connect_with(options.application_name("ouinon"))
+            .await?;
+        sqlx::migrate!("migrations/postgres").run(&pool).await?;
+        Ok(Db::Pg(pool))
+    }
+
+    async fn open_sqlite(path: PathBuf) -> Result<Db, OpenError> {
+        let file_error = |source| OpenError::File { path: path.clone(), source };
+        if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(file_error)?;
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true)
+            .pragma("temp_store", "memory")
+            .pragma("cache_size", "-32768")
+            .pragma("journal_size_limit", "67108864");
+        // Two processes that start together must not migrate together; SQLite itself has no such lock.
+        let lock = path.with_extension("lock");
+        let lock = File::options().create(true).append(true).open(lock).map_err(file_error)?;
+        lock.lock().map_err(file_error)?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(BUSY)
+            .connect_with(options.clone())
+            .await?;
+        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
+        drop(lock);
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(BUSY)
+            .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
+            .await?;
+        Ok(Db::Lite { writer, readers, path })
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once: a plain BEGIN
+    /// that reads and then writes fails under load.
+    pub async fn write(&self) -> Result<Tx, sqlx::Error> {
+        match self {
+            Db::Lite { writer, .. } => Ok(Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Db::Pg(pool) => Ok(Tx::Pg(pool.begin().await?)),
+        }
+    }
+
+    /// Begins a transaction that only reads, and sees one state of the data throughout.
+    pub async fn read(&self) -> Result<Tx, sqlx::Error> {
+        match self {
+            Db::Lite { readers, .. } => Ok(Tx::Lite(readers.begin().await?)),
+            Db::Pg(pool) => {
+                Ok(Tx::Pg(pool.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
+            }
+        }
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        match self {
+            Db::Lite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Db::Pg(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes the transaction's changes durable.
+    pub async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Tx::Lite(tx) => tx.commit().await,
+            Tx::Pg(tx) => tx.commit().await,
+        }
+    }
+}
+
+impl Sql {
+    /// One text that means the same on both engines.
+    pub const fn same(text: &'static str) -> Sql {
+        Sql { lite: text, pg: text }
+    }
+
+    /// Two texts, where one cannot serve: for SQLite and for PostgreSQL.
+    pub const fn twin(lite: &'static str, pg: &'static str) -> Sql {
+        Sql { lite, pg }
+    }
+
+    /// The text for the engine of `tx`.
+    pub fn on(self, tx: &Tx) -> &'static str {
+        match tx {
+            Tx::Lite(_) => self.lite,
+            Tx::Pg(_) => self.pg,
+        }
+    }
+}

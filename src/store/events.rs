@@ -1,0 +1,55 @@
+//! What people did after a message left: unsubscribes, complaints, opens, clicks.
+
+use super::{Result, Sql, Tx, on};
+use crate::domain::{address::AddressHash, words::words};
+
+words! {
+    /// What happened.
+    EventKind {
+        /// The person refused.
+        Unsubscribe = "unsubscribe",
+        /// The person complained.
+        Complaint = "complaint",
+        /// The pixel was fetched.
+        Open = "open",
+        /// A tracked link was followed.
+        Click = "click",
+    }
+}
+
+const ADD: Sql =
+    Sql::same("INSERT INTO event (campaign_id, kind, class, address_hash, at) VALUES ($1, $2, $3, $4, $5)");
+const COUNT: Sql = Sql::same(
+    "SELECT kind, class, CAST(COUNT(DISTINCT address_hash) AS BIGINT) FROM event WHERE campaign_id = $1
+     GROUP BY kind, class",
+);
+const SERIES: Sql = Sql::same(
+    "SELECT (at - $2) / 60000 AS minute, kind, CAST(COUNT(*) AS BIGINT) FROM event WHERE campaign_id = $1 AND at >= $2
+     GROUP BY minute, kind ORDER BY minute, kind",
+);
+
+/// Records an event.
+pub async fn add(tx: &mut Tx, campaign: i64, kind: EventKind, class: &str, hash: AddressHash, at: i64) -> Result<()> {
+    let sql = ADD.on(tx);
+    on!(tx, |c| sqlx::query(sql)
+        .bind(campaign)
+        .bind(kind.as_str())
+        .bind(class)
+        .bind(hash.0.as_slice())
+        .bind(at)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// How many people did what: kind, class, people.
+pub async fn count(tx: &mut Tx, campaign: i64) -> Result<Vec<(String, String, i64)>> {
+    let sql = COUNT.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
+}
+
+/// Events per minute since `start`: minute, kind, events.
+pub async fn series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, String, i64)>> {
+    let sql = SERIES.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).fetch_all(c).await)
+}

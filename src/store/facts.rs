@@ -1,0 +1,187 @@
+//! What is known of people, read in one go for many: the facts that `decide` judges.
+
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::{
+    Result, Sql, Tx,
+    consents::{self, Consent, ConsentPurpose},
+    contacts::Contact,
+    on,
+    suppressions::{self, Entry},
+};
+use crate::domain::{
+    address::{Address, AddressHash, covering_domains, foreign_hashes},
+    consents::ConsentEvent,
+    contacts::{ActivityKind, TrackingConsent},
+    dates::{Dated, When},
+    eligibility::Person,
+    suppressions::{Scope, Suppression},
+};
+
+const ASKED: Sql = Sql::twin(
+    "SELECT address_hash, asked_at FROM repermission_ask WHERE product = $1
+     AND address_hash IN (SELECT unhex(value) FROM json_each($2))",
+    "SELECT address_hash, asked_at FROM repermission_ask WHERE product = $1
+     AND address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($2 AS json)))",
+);
+const ASK: Sql = Sql::same(
+    "INSERT INTO repermission_ask (address_hash, product, asked_at) VALUES ($1, $2, $3)
+     ON CONFLICT (address_hash, product) DO UPDATE SET asked_at = excluded.asked_at",
+);
+
+/// The facts about each of `contacts`, in their order, as they bear on `product`.
+pub async fn of(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<Vec<Person>> {
+    let addresses: Vec<Option<Address>> = contacts.iter().map(|c| Address::parse(&c.address).ok()).collect();
+    let ids: Vec<i64> = contacts.iter().map(|c| c.id).collect();
+    let mut consents = group(consents::of_contacts(tx, &ids).await?, |c| c.contact_id);
+    let refusals = Refusals::load(tx, contacts, &addresses).await?;
+    let asked = asked(tx, contacts, product).await?;
+    Ok(contacts
+        .iter()
+        .zip(addresses)
+        .map(|(contact, address)| {
+            let events = consents.remove(&contact.id).unwrap_or_default();
+            let suppressions = refusals.of(contact, address.as_ref());
+            person(contact, address, &events, suppressions, asked.get(&contact.address_hash).copied())
+        })
+        .collect())
+}
+
+/// Notes that a person was asked for permission about a product (RP-6).
+pub async fn note_asked(tx: &mut Tx, hash: AddressHash, product: &str, now: i64) -> Result<()> {
+    let sql = ASK.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(hash.0.as_slice()).bind(product).bind(now).execute(c).await.map(|_| ()))
+}
+
+async fn asked(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<HashMap<AddressHash, i64>> {
+    let hashes: Vec<AddressHash> = contacts.iter().map(|c| c.address_hash).collect();
+    let (sql, list) = (ASKED.on(tx), super::json(&hashes));
+    let rows: Vec<(Vec<u8>, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(product).bind(list).fetch_all(c).await)?;
+    Ok(rows.into_iter().filter_map(|(hash, at)| Some((hash.try_into().ok()?, at))).collect())
+}
+
+/// The standing suppressions that may concern a set of people.
+struct Refusals {
+    by_hash: HashMap<AddressHash, Vec<Entry>>,
+    by_domain: HashMap<String, Vec<Entry>>,
+    by_foreign: HashMap<String, Vec<Entry>>,
+}
+
+impl Refusals {
+    async fn load(tx: &mut Tx, contacts: &[Contact], addresses: &[Option<Address>]) -> Result<Refusals> {
+        let hashes: Vec<AddressHash> = contacts.iter().map(|c| c.address_hash).collect();
+        let domains: BTreeSet<String> = addresses
+            .iter()
+            .flatten()
+            .flat_map(|a| covering_domains(a.domain()).map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let domains: Vec<String> = domains.into_iter().collect();
+        let foreign: Vec<String> = if suppressions::has_foreign(tx).await? {
+            addresses.iter().flatten().flat_map(foreign_hashes).collect()
+        } else {
+            Vec::new()
+        };
+        let mut found = Refusals { by_hash: HashMap::new(), by_domain: HashMap::new(), by_foreign: HashMap::new() };
+        for entry in suppressions::standing(tx, &hashes, &domains, &foreign).await? {
+            if let Some(hash) = entry.hash() {
+                found.by_hash.entry(hash).or_default().push(entry);
+            } else if !entry.foreign_hash.is_empty() {
+                found.by_foreign.entry(entry.foreign_hash.clone()).or_default().push(entry);
+            } else {
+                found.by_domain.entry(entry.domain.clone()).or_default().push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    fn of(&self, contact: &Contact, address: Option<&Address>) -> Vec<Suppression> {
+        let mut entries: Vec<&Entry> = self.by_hash.get(&contact.address_hash).into_iter().flatten().collect();
+        if let Some(address) = address {
+            entries.extend(covering_domains(address.domain()).filter_map(|d| self.by_domain.get(d)).flatten());
+            if !self.by_foreign.is_empty() {
+                entries.extend(foreign_hashes(address).iter().filter_map(|h| self.by_foreign.get(h)).flatten());
+            }
+        }
+        entries.into_iter().map(suppression).collect()
+    }
+}
+
+/// An entry as `decide` sees it.
+pub fn suppression(entry: &Entry) -> Suppression {
+    let value = match entry.scope {
+        Scope::Product => Some(entry.product.clone()),
+        Scope::Domain => Some(entry.domain.clone()),
+        Scope::Hash if entry.foreign_hash.is_empty() => entry.hash().map(AddressHash::to_hex),
+        Scope::Hash => Some(entry.foreign_hash.clone()),
+        // Matched by the keyed hash of the contact's own address.
+        Scope::Global | Scope::Address => None,
+    };
+    Suppression { scope: entry.scope, value, reason: entry.reason, at: entry.at.and_then(instant) }
+}
+
+fn person(
+    contact: &Contact,
+    address: Option<Address>,
+    events: &[Consent],
+    suppressions: Vec<Suppression>,
+    asked_at: Option<i64>,
+) -> Person {
+    Person {
+        address,
+        regime: contact.regime.clone(),
+        kind: contact.kind,
+        address_kind: contact.address_kind,
+        legal_form: contact.legal_form,
+        relationship: contact.relationship,
+        similar: contact.similar_offer,
+        same_entity: contact.same_entity,
+        refusal_offered: contact.refusal_offered,
+        source: contact.source_kind,
+        informed: contact.informed,
+        collected_at: Dated::read(&contact.collected_at),
+        relationship_end: Dated::read(&contact.relationship_end),
+        last_activity: contact.last_activity.parse::<ActivityKind>().ok(),
+        last_activity_at: Dated::read(&contact.last_activity_at),
+        consents: events.iter().filter(|e| e.purpose == ConsentPurpose::Mail).map(consent).collect(),
+        suppressions,
+        tracking: tracking(events),
+        repermission_last_at: asked_at.and_then(instant).map_or(Dated::Unknown, |at| Dated::At(When::Instant(at))),
+        paused_until: contact.paused_until.parse().ok(),
+        sunset: false,
+    }
+}
+
+fn consent(event: &Consent) -> ConsentEvent {
+    ConsentEvent {
+        product: Some(event.product.clone()).filter(|p| !p.is_empty()),
+        state: event.state,
+        at: event.at.and_then(instant),
+        proof: event.proof,
+    }
+}
+
+/// The last word of the person on tracking; at equal instants the no stands.
+fn tracking(events: &[Consent]) -> TrackingConsent {
+    use crate::domain::consents::ConsentState::Granted;
+    events
+        .iter()
+        .filter(|e| e.purpose == ConsentPurpose::Tracking)
+        .max_by_key(|e| (e.at.unwrap_or(i64::MAX), e.state != Granted))
+        .map_or(TrackingConsent::None, |e| {
+            if e.state == Granted { TrackingConsent::Granted } else { TrackingConsent::Withdrawn }
+        })
+}
+
+fn instant(millis: i64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(millis).ok()
+}
+
+fn group<T>(rows: Vec<T>, key: impl Fn(&T) -> i64) -> HashMap<i64, Vec<T>> {
+    let mut groups: HashMap<i64, Vec<T>> = HashMap::new();
+    for row in rows {
+        groups.entry(key(&row)).or_default().push(row);
+    }
+    groups
+}

@@ -1,0 +1,149 @@
+//! The suppression list. Rows are added and lifted, never deleted; no row refers to a contact.
+//!
+//! Only `pipeline::suppress` writes here.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::{Result, Sql, Tx, on};
+use crate::domain::{
+    address::AddressHash,
+    suppressions::{Origin, Scope, SuppressionReason},
+};
+
+/// A row of `suppression`.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct Entry {
+    /// Key, growing with time; 0 until stored.
+    pub id: i64,
+    /// What it covers.
+    #[sqlx(try_from = "String")]
+    pub scope: Scope,
+    /// Slug of the product, for that scope.
+    pub product: String,
+    /// The domain, for that scope.
+    pub domain: String,
+    /// The address in plain, while it may be kept.
+    pub address: String,
+    /// Keyed hash of the address (SUP-5); none for a domain and for another's hash.
+    pub address_hash: Option<Vec<u8>>,
+    /// Another's hash of the address, as `sha256:HEX` or `md5:HEX`; else empty.
+    pub foreign_hash: String,
+    /// Why.
+    #[sqlx(try_from = "String")]
+    pub reason: SuppressionReason,
+    /// Where it came from.
+    #[sqlx(try_from = "String")]
+    pub origin: Origin,
+    /// Since when, in milliseconds. None cannot be lifted by the person (SUP-6).
+    pub at: Option<i64>,
+    /// Campaign whose message led to it.
+    pub campaign_id: Option<i64>,
+    /// What the operator wrote.
+    pub note: String,
+    /// When it was recorded, in milliseconds.
+    pub recorded_at: i64,
+    /// When it was lifted by hand, in milliseconds.
+    pub lifted_at: Option<i64>,
+    /// Why it was lifted.
+    pub lifted_reason: String,
+}
+
+impl Entry {
+    /// The keyed hash, typed.
+    pub fn hash(&self) -> Option<AddressHash> {
+        self.address_hash.clone().and_then(|bytes| bytes.try_into().ok())
+    }
+}
+
+const ADD: Sql = Sql::same(
+    "INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
+     campaign_id, note, recorded_at, lifted_at, lifted_reason)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, '') RETURNING id",
+);
+const STANDING: Sql = Sql::twin(
+    "SELECT * FROM suppression WHERE lifted_at IS NULL AND id IN (
+     SELECT id FROM suppression WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))
+     UNION SELECT id FROM suppression WHERE domain <> '' AND domain IN (SELECT value FROM json_each($2))
+     UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash IN (SELECT value FROM json_each($3)))
+     ORDER BY id",
+    "SELECT * FROM suppression WHERE lifted_at IS NULL AND id IN (
+     SELECT id FROM suppression WHERE address_hash IN
+     (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))
+     UNION SELECT id FROM suppression WHERE domain <> '' AND domain IN
+     (SELECT value FROM json_array_elements_text(CAST($2 AS json)))
+     UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash IN
+     (SELECT value FROM json_array_elements_text(CAST($3 AS json)))) ORDER BY id",
+);
+const PAGE: Sql = Sql::same("SELECT * FROM suppression WHERE id > $1 ORDER BY id LIMIT $2");
+const LIFT: Sql =
+    Sql::same("UPDATE suppression SET lifted_at = $2, lifted_reason = $3 WHERE id = $1 AND lifted_at IS NULL");
+const FORGET_ADDRESS: Sql = Sql::same(
+    "UPDATE suppression SET address = '', scope = CASE WHEN scope IN ('global', 'address') THEN 'hash' ELSE scope END
+     WHERE address_hash = $1",
+);
+const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(id), 0) FROM suppression");
+const HAS_FOREIGN: Sql = Sql::same("SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')");
+
+/// Adds an entry and returns its id.
+pub async fn add(tx: &mut Tx, e: &Entry) -> Result<i64> {
+    let sql = ADD.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql)
+        .bind(e.scope.as_str())
+        .bind(&e.product)
+        .bind(&e.domain)
+        .bind(&e.address)
+        .bind(&e.address_hash)
+        .bind(&e.foreign_hash)
+        .bind(e.reason.as_str())
+        .bind(e.origin.as_str())
+        .bind(e.at)
+        .bind(e.campaign_id)
+        .bind(&e.note)
+        .bind(e.recorded_at)
+        .fetch_one(c)
+        .await)
+}
+
+/// The standing entries that may concern these addresses: by hash, domain, or another's hash.
+/// It narrows; `decide` matches.
+pub async fn standing(
+    tx: &mut Tx,
+    hashes: &[AddressHash],
+    domains: &[String],
+    foreign_hashes: &[String],
+) -> Result<Vec<Entry>> {
+    let (sql, hashes, domains, foreign) =
+        (STANDING.on(tx), super::json(hashes), super::json(domains), super::json(foreign_hashes));
+    on!(tx, |c| sqlx::query_as(sql).bind(hashes).bind(domains).bind(foreign).fetch_all(c).await)
+}
+
+/// The next `limit` entries after `id`, lifted ones too.
+pub async fn page(tx: &mut Tx, after: i64, limit: i64) -> Result<Vec<Entry>> {
+    let sql = PAGE.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(after).bind(limit).fetch_all(c).await)
+}
+
+/// Lifts an entry, leaving it with its trace; false when it was not standing.
+pub async fn lift(tx: &mut Tx, id: i64, reason: &str, now: i64) -> Result<bool> {
+    let sql = LIFT.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(now).bind(reason).execute(c).await.map(|d| d.rows_affected() == 1))
+}
+
+/// Forgets the plain address of a person's entries; they go on as keyed hashes (GD-4).
+pub async fn forget_address(tx: &mut Tx, hash: AddressHash) -> Result<()> {
+    let sql = FORGET_ADDRESS.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(hash.0.as_slice()).execute(c).await.map(|_| ()))
+}
+
+/// The id of the newest entry; grows with every refusal.
+pub async fn newest(tx: &mut Tx) -> Result<i64> {
+    let sql = NEWEST.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).fetch_one(c).await)
+}
+
+/// Whether any entry is another's hash, so that addresses must be hashed their way too.
+pub async fn has_foreign(tx: &mut Tx) -> Result<bool> {
+    let sql = HAS_FOREIGN.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).fetch_one(c).await)
+}

@@ -1,0 +1,32 @@
+//! Workers and their heartbeat: a number that grows, so that no clock is compared with another.
+
+use super::{Result, Sql, Tx, on};
+
+const ADD: Sql = Sql::same("INSERT INTO worker (beat, started_at) VALUES (0, $1) RETURNING id");
+const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1 WHERE id = $1");
+const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
+const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
+
+/// Registers a worker and returns its id.
+pub async fn add(tx: &mut Tx, now: i64) -> Result<i64> {
+    let sql = ADD.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(now).fetch_one(c).await)
+}
+
+/// Shows that the worker lives; false when others have declared it dead.
+pub async fn beat(tx: &mut Tx, id: i64) -> Result<bool> {
+    let sql = BEAT.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+}
+
+/// Every registered worker with its heartbeat.
+pub async fn all(tx: &mut Tx) -> Result<Vec<(i64, i64)>> {
+    let sql = ALL.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).fetch_all(c).await)
+}
+
+/// Takes a worker off the list: it left, or it is dead.
+pub async fn remove(tx: &mut Tx, id: i64) -> Result<()> {
+    let sql = REMOVE.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).execute(c).await.map(|_| ()))
+}
