@@ -3,12 +3,17 @@
 //! Never sees async, SQL, HTTP, SMTP, files, the environment or the clock.
 
 pub mod address;
+pub mod audience;
+pub mod campaign_file;
 pub mod campaigns;
 pub mod consents;
+pub mod contact_view;
 pub mod contacts;
 pub mod dates;
 pub mod eligibility;
 pub mod lang;
+pub mod located;
+pub mod merge;
 pub mod replies;
 pub mod suppressions;
 pub mod tokens;
