@@ -1,1 +1,202 @@
-//! To come.
+//! The secret keys: files in `keys/` of the data folder, never in the database.
+//!
+//! A backup without them loses every hashed refusal and every link, so they are never made anew
+//! for a database that was written with others.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::{address::SuppressionKey, tokens::TokenKeys};
+
+/// The keys that a process works with.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Signs and verifies the tokens of links.
+    pub tokens: TokenKeys,
+    /// Hashes the addresses of the suppression list (SUP-5).
+    pub suppression: SuppressionKey,
+    /// What a database notes of them: name and fingerprint.
+    pub fingerprints: Vec<(String, String)>,
+}
+
+/// Why the keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file does not hold a key.
+    #[error("{path}: {message}")]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The keys are not there, and the database was written with some.
+    #[error(
+        "{path} is missing, and the database was written with it: restore it from the backup \
+         (without it every hashed refusal and every unsubscribe link is lost)"
+    )]
+    Missing {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The keys are not those that the database was written with.
+    #[error("the key {names} differs from the one that the database was written with: restore the keys it belongs to")]
+    Differ {
+        /// Which keys.
+        names: String,
+    },
+}
+
+/// The file of the token keys.
+#[derive(Debug, Serialize, Deserialize)]
+struct TokenFile {
+    /// Id of the key that signs.
+    signing: u8,
+    /// Every key that verifies.
+    keys: Vec<TokenKey>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TokenKey {
+    id: u8,
+    secret: String,
+}
+
+const SUPPRESSION: &str = "suppression.key";
+const TOKENS: &str = "tokens.toml";
+
+impl Keys {
+    /// Loads the keys of `folder`. Where there are none, makes them, unless `noted` (what the database
+    /// notes of its keys) says that there were some.
+    pub fn load(folder: &Path, noted: &[(String, String)]) -> Result<Keys, KeyError> {
+        let _lock = lock(folder)?;
+        for file in [SUPPRESSION, TOKENS] {
+            let path = folder.join(file);
+            if !path.exists() {
+                if !noted.is_empty() {
+                    return Err(KeyError::Missing { path });
+                }
+                make(&path)?;
+            }
+        }
+        let keys = read(folder)?;
+        let differ: Vec<&str> = noted
+            .iter()
+            .filter(|(name, print)| keys.fingerprints.iter().all(|(n, p)| n != name || p != print))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if differ.is_empty() { Ok(keys) } else { Err(KeyError::Differ { names: differ.join(", ") }) }
+    }
+
+    /// Makes a new signing key for tokens; the old ones go on verifying (OC-9).
+    pub fn rotate(folder: &Path) -> Result<(), KeyError> {
+        let _lock = lock(folder)?;
+        let path = folder.join(TOKENS);
+        let mut file = read_tokens(&path)?;
+        let id = (0..=u8::MAX)
+            .find(|id| file.keys.iter().all(|k| k.id != *id))
+            .ok_or_else(|| KeyError::Content { path: path.clone(), message: "all 256 key ids are in use".into() })?;
+        file.keys.push(TokenKey { id, secret: hex(&random()) });
+        file.signing = id;
+        write(&path, &tokens_text(&file))
+    }
+}
+
+/// One process at a time makes or changes keys.
+fn lock(folder: &Path) -> Result<File, KeyError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| KeyError::Io { path, source }
+    };
+    fs::create_dir_all(folder).map_err(io(folder))?;
+    let path = folder.join(".lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
+    file.lock().map_err(io(&path))?;
+    Ok(file)
+}
+
+fn make(path: &Path) -> Result<(), KeyError> {
+    if path.ends_with(TOKENS) {
+        let file = TokenFile { signing: 0, keys: vec![TokenKey { id: 0, secret: hex(&random()) }] };
+        write(path, &tokens_text(&file))
+    } else {
+        write(path, &format!("{}\n", hex(&random())))
+    }
+}
+
+fn read(folder: &Path) -> Result<Keys, KeyError> {
+    let path = folder.join(SUPPRESSION);
+    let text = fs::read_to_string(&path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+    let suppression = unhex(text.trim())
+        .ok_or_else(|| KeyError::Content { path, message: "expected at least 32 hexadecimal digits".into() })?;
+    let path = folder.join(TOKENS);
+    let file = read_tokens(&path)?;
+    let content = |message: &str| KeyError::Content { path: path.clone(), message: message.to_owned() };
+    let mut keys = Vec::new();
+    let mut fingerprints = vec![("suppression".to_owned(), fingerprint(&suppression))];
+    for key in &file.keys {
+        let secret = unhex(&key.secret).ok_or_else(|| content("a secret is no hexadecimal text"))?;
+        fingerprints.push((format!("token {}", key.id), fingerprint(&secret)));
+        keys.push((key.id, secret));
+    }
+    let tokens = TokenKeys::new(file.signing, keys).ok_or_else(|| content("the signing key is not among the keys"))?;
+    Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), fingerprints })
+}
+
+fn read_tokens(path: &Path) -> Result<TokenFile, KeyError> {
+    let text = fs::read_to_string(path).map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+    // The parser's message would quote the line, and with it the secret.
+    toml::from_str(&text)
+        .map_err(|_| KeyError::Content { path: path.to_owned(), message: "not a file of token keys".into() })
+}
+
+fn tokens_text(file: &TokenFile) -> String {
+    toml::to_string(file).expect("numbers and texts can be written as TOML")
+}
+
+/// Writes a secret file so that it is there whole or not at all, and only for us.
+fn write(path: &Path, text: &str) -> Result<(), KeyError> {
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(text.as_bytes()).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|e| io(e.error))?;
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+}
+
+/// 32 bytes from the system's random source.
+fn random() -> [u8; 32] {
+    let mut bytes = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has a random source");
+    bytes
+}
+
+fn fingerprint(secret: &[u8]) -> String {
+    hex(&Sha256::digest([b"ouinon key fingerprint\0".as_slice(), secret].concat())[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if text.len() < 32 || !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
+}

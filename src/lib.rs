@@ -7,6 +7,7 @@
 
 #![recursion_limit = "256"]
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
