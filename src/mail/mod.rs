@@ -1,1 +1,3 @@
-//! To come.
+//! The only SMTP, MIME and DKIM. Sees `domain` and nothing else of the house.
+
+pub mod smtp;
