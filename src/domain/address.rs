@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use sha2::Sha256;
 use unicode_normalization::UnicodeNormalization;
 
@@ -87,25 +88,33 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The domain of an address or of a suppression, as lower-case A-label (SUP-8), if it is valid.
+/// The domain of an address, as lower-case A-label (SUP-8), if it is valid: two or more LDH labels,
+/// 255 octets in all (DATA-1).
 pub fn normalise_domain(domain: &str) -> Option<String> {
-    let ascii = if domain.is_ascii() {
-        let lower = domain.to_ascii_lowercase();
-        // A-labels must be well-formed too; other LDH labels need no IDNA.
-        if lower.split('.').any(|l| l.starts_with("xn--")) { idna::domain_to_ascii_strict(&lower).ok()? } else { lower }
+    normalise_labels(domain).filter(|ascii| ascii.contains('.'))
+}
+
+/// The domain of a suppression: as [`normalise_domain`], but one label is enough, for a refusal may
+/// cover a whole top-level domain (SUP-4).
+pub fn normalise_labels(domain: &str) -> Option<String> {
+    // IDNA lowers the case of the rest, which Unicode's own lowering would not do alike (final sigma).
+    let lower = domain.nfc().collect::<String>().to_ascii_lowercase();
+    // ASCII names need no IDNA, but what claims to be an A-label must be one. IDNA's own limit on
+    // the whole length is shorter than DATA-1's, and its ban of "--" in third place hits real names.
+    let ascii = if lower.is_ascii() && !lower.split('.').any(|label| label.starts_with("xn--")) {
+        lower
     } else {
-        let nfc: String = domain.nfc().collect();
-        idna::domain_to_ascii_strict(&nfc).ok()?
+        let uts46 = Uts46::new();
+        let ascii = uts46.to_ascii(lower.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore);
+        ascii.ok()?.into_owned()
     };
-    let labels: Vec<&str> = ascii.split('.').collect();
-    let label_ok = |l: &&str| {
-        !l.is_empty()
-            && l.len() <= 63
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    let label_ok = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    (labels.len() >= 2 && ascii.len() <= 255 && labels.iter().all(label_ok)).then_some(ascii)
+    (ascii.len() <= 255 && ascii.split('.').all(label_ok)).then_some(ascii)
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {

@@ -48,7 +48,7 @@ pub struct ConsentEvent {
     pub product: Option<String>,
     /// What was said.
     pub state: ConsentState,
-    /// When. None: a refusal that nothing later can lift, a grant that does not count.
+    /// When. None: a refusal that nothing later can lift, a grant that proves nothing.
     pub at: Option<Timestamp>,
     /// What proves it.
     pub proof: Proof,

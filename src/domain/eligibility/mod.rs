@@ -1,95 +1,64 @@
 //! The decision: may this person receive this campaign, now? (rules section 6)
 //!
 //! [`decide`] is the only place where that question is answered. Preview, queue, the last
-//! check before submission, commands and pages all call it.
+//! check before submission, commands and pages all call it. It knows the law only as data
+//! ([`crate::domain::regimes`]) and everything unknown fails closed.
 
+mod basis;
+mod campaign;
 mod codes;
+mod consent;
+mod data;
+mod facts;
+mod information;
+mod remedies;
+mod retention;
+mod sentences;
+mod silence;
+mod suppression;
+mod tracking;
+
+#[cfg(test)]
+mod properties;
 
 pub use codes::{Basis, Reason, Tracking};
+pub use facts::{Person, Rules, Settings};
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 
 use super::{
-    address::{Address, SuppressionKey},
-    campaigns::Terms,
-    consents::ConsentEvent,
-    contacts::{ActivityKind, AddressKind, ContactKind, LegalForm, Relationship, SourceKind, TrackingConsent},
-    dates::Dated,
-    suppressions::Suppression,
+    address::Address,
+    campaigns::{CampaignKind, Terms},
+    lang::Lang,
+    regimes::{RULES_VERSION, Regime},
+    rulebook,
 };
 
-/// Everything that is known about a person and may count, as it stands at one moment.
-#[derive(Debug, Clone)]
-pub struct Person {
-    /// The address; none when what is written is not an address.
-    pub address: Option<Address>,
-    /// Code of the regime of the person's country.
-    pub regime: String,
-    /// Consumer or professional.
-    pub kind: ContactKind,
-    /// Personal or generic mailbox.
-    pub address_kind: AddressKind,
-    /// Legal form (GB only).
-    pub legal_form: LegalForm,
-    /// Relationship with the sender.
-    pub relationship: Relationship,
-    /// What was sold is similar to what is offered (FR-3).
-    pub similar: bool,
-    /// Sold by the very entity that sends (FR-3).
-    pub same_entity: bool,
-    /// A refusal was offered at collection (FR-3).
-    pub refusal_offered: bool,
-    /// Where the address comes from.
-    pub source: SourceKind,
-    /// The information of article 13 or 14 was given before, and that is recorded.
-    pub informed: bool,
-    /// When the address was collected.
-    pub collected_at: Dated,
-    /// When the relationship ended or will end.
-    pub relationship_end: Dated,
-    /// The last thing the person did.
-    pub last_activity: Option<ActivityKind>,
-    /// When that was.
-    pub last_activity_at: Dated,
-    /// Every event of consent, in any order.
-    pub consents: Vec<ConsentEvent>,
-    /// Every standing suppression that may concern the person; `decide` matches them itself.
-    pub suppressions: Vec<Suppression>,
-    /// Consent to individual tracking.
-    pub tracking: TrackingConsent,
-    /// When the person was last asked for permission about this product.
-    pub repermission_last_at: Dated,
-    /// Until when (included) the person chose to receive nothing.
-    pub paused_until: Option<Date>,
-    /// The sender's stated inactivity rule holds for this person.
-    pub sunset: bool,
-}
-
-/// What the decision depends on besides the campaign and the person.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// The controller's time zone: local dates are taken in it (RET-6).
-    pub tz: TimeZone,
-    /// Key of the hashed suppressions.
-    pub suppression_key: SuppressionKey,
-    /// Settings of the controller.
-    pub settings: Settings,
-}
-
-/// The settings that rules section 6 calls `config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// Retention in months; None: the regime's own (36, or no limit in US and CA).
-    pub retention_months: Option<u32>,
-    /// Days after the term in which a re-permission may still ask (RET-4). Default 0.
-    pub end_of_term_recontact_days: u32,
-    /// Months of silence after a re-permission (RP-6). Default 6.
-    pub repermission_cooldown_months: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { retention_months: None, end_of_term_recontact_days: 0, repermission_cooldown_months: 6 }
+/// Decides whether `person` may receive the campaign of these `terms` at `now`.
+///
+/// The steps of rules section 6, in order. The first that blocks gives the reason; a service
+/// message is decided at step 4. A re-permission takes every step of marketing (RP-1).
+pub fn decide(rules: &Rules, terms: &Terms, person: &Person, now: Timestamp) -> Decision {
+    let case = match data::open(rules, terms, person, now) {
+        Ok(case) => case,
+        Err(reason) => return block_without_regime(reason),
+    };
+    let ruling = None
+        .or_else(|| campaign::is_complete(&case))
+        .or_else(|| suppression::stands(&case))
+        .or_else(|| campaign::service_message(&case))
+        .or_else(|| consent::is_refused(&case))
+        .or_else(|| silence::chosen_by_the_person(&case))
+        .or_else(|| retention::has_ended(&case))
+        .or_else(|| information::is_missing(&case))
+        .or_else(|| silence::after_a_repermission(&case))
+        .or_else(|| silence::of_the_inactive(&case))
+        .unwrap_or_else(|| basis::of(&case));
+    Decision {
+        outcome: ruling.outcome,
+        tracking: tracking::allowed(&case, ruling.outcome),
+        rule_ids: ruling.rules,
+        rules_version: RULES_VERSION,
     }
 }
 
@@ -100,10 +69,20 @@ pub struct Decision {
     pub outcome: Outcome,
     /// How the message may be tracked.
     pub tracking: Tracking,
-    /// Ids of the rules that decided, the deciding one first.
+    /// Ids of the rules that decided, the deciding one first. Each is in [`rulebook`].
     pub rule_ids: &'static [&'static str],
     /// Version of the rules that were applied.
     pub rules_version: &'static str,
+}
+
+impl Decision {
+    /// The basis or reason in one plain sentence, for marketers and recipients alike.
+    pub fn sentence(&self, lang: Lang) -> String {
+        match self.outcome {
+            Outcome::Send(basis) => basis.sentence(lang).to_owned(),
+            Outcome::Block(reason) => reason.sentence(lang).to_owned(),
+        }
+    }
 }
 
 /// Send with a basis, or block with a reason.
@@ -130,12 +109,57 @@ impl Outcome {
     }
 }
 
-/// Decides whether `person` may receive the campaign of these `terms` at `now`.
-pub fn decide(_rules: &Rules, _terms: &Terms, _person: &Person, _now: Timestamp) -> Decision {
+/// One decision under way: what every step may look at.
+struct Case<'a> {
+    rules: &'a Rules,
+    terms: &'a Terms,
+    person: &'a Person,
+    address: &'a Address,
+    regime: &'static Regime,
+    now: Timestamp,
+    /// The date of `now` in the controller's time zone (RET-6).
+    today: Date,
+}
+
+impl Case<'_> {
+    fn is_service(&self) -> bool {
+        self.terms.kind == CampaignKind::Service
+    }
+
+    fn is_repermission(&self) -> bool {
+        self.terms.kind == CampaignKind::Repermission
+    }
+
+    fn send(&self, basis: Basis) -> Ruling {
+        self.rule(Outcome::Send(basis))
+    }
+
+    fn block(&self, reason: Reason) -> Ruling {
+        self.rule(Outcome::Block(reason))
+    }
+
+    /// The outcome with the rules that the regime cites for it, or else those of the code itself.
+    fn rule(&self, outcome: Outcome) -> Ruling {
+        let cites = &self.regime.cites;
+        let code = outcome.code();
+        let of_kind = self.is_repermission().then(|| cites.get(format!("{code}@repermission").as_str())).flatten();
+        let rules = of_kind.or_else(|| cites.get(code)).map_or_else(|| rulebook::rules_of(code), Vec::as_slice);
+        Ruling { outcome, rules }
+    }
+}
+
+/// What ends a decision: an outcome and the rules that lead to it.
+struct Ruling {
+    outcome: Outcome,
+    rules: &'static [&'static str],
+}
+
+/// A block of step 1: there is no regime yet whose rules could be cited.
+fn block_without_regime(reason: Reason) -> Decision {
     Decision {
-        outcome: Outcome::Block(Reason::RegimeUnknown),
+        outcome: Outcome::Block(reason),
         tracking: Tracking::None,
-        rule_ids: &["REG-1"],
-        rules_version: "0",
+        rule_ids: rulebook::rules_of(reason.as_str()),
+        rules_version: RULES_VERSION,
     }
 }
