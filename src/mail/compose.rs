@@ -1,0 +1,226 @@
+//! One message as bytes (RFC 5322, 2045, 2369, 2919, 8058; rules 5.2 and table 8.4).
+
+use std::net::IpAddr;
+
+use jiff::{Timestamp, fmt::rfc2822};
+use lettre::message::{Body, MultiPart, SinglePart, header::ContentTransferEncoding, header::ContentType};
+use sha2::{Digest, Sha256};
+
+use super::headers::{HeaderError, push_mailbox, push_phrase, push_text, push_words};
+use crate::domain::{address::Address, lang::Lang};
+
+/// Everything a message is made of. Two equal `Parts` make equal bytes.
+#[derive(Debug, Clone)]
+pub struct Parts<'a> {
+    /// What stream it belongs to; decides the list headers.
+    pub purpose: Purpose<'a>,
+    /// Author.
+    pub from: Mailbox<'a>,
+    /// The one recipient.
+    pub to: Mailbox<'a>,
+    /// Where answers go, if not to `from`.
+    pub reply_to: Option<Mailbox<'a>>,
+    /// Subject, any Unicode text without line break.
+    pub subject: &'a str,
+    /// The plain text.
+    pub text: &'a str,
+    /// The HTML; without it the message is plain text only.
+    pub html: Option<&'a str>,
+    /// The language of the text.
+    pub lang: Lang,
+    /// Date of the message.
+    pub date: Timestamp,
+    /// `unique@domain`, without angle brackets.
+    pub message_id: &'a str,
+    /// For Gmail's feedback loop, when configured.
+    pub feedback_id: Option<&'a FeedbackId>,
+    /// A test sending: marked with `X-Ouinon-Test: yes`.
+    pub test: bool,
+}
+
+/// What stream a message belongs to.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// Marketing and re-permission: list headers and one-click (OC-1).
+    Marketing(List<'a>),
+    /// Belongs to a running relation: no one-click, no Precedence (H11).
+    Service,
+    /// Written by the program, such as a confirmation: answered by no robot (RFC 3834).
+    System,
+}
+
+/// The list that a marketing message belongs to: a product and its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct List<'a> {
+    /// The product's name.
+    pub name: &'a str,
+    /// The product's slug: List-Id is `slug.DOMAIN` with the domain of `from`.
+    pub slug: &'a str,
+    /// The recipient's one-click address: https, or http on loopback (H04).
+    pub unsubscribe_url: &'a str,
+}
+
+/// A name and an address.
+#[derive(Debug, Clone, Copy)]
+pub struct Mailbox<'a> {
+    /// What people read.
+    pub name: Option<&'a str>,
+    /// Where it goes.
+    pub address: &'a Address,
+}
+
+/// `Feedback-ID: campaign:stream:tenant:sender` (rules H-5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedbackId(String);
+
+/// Why a message cannot be made. Names the field, never its content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// A value cannot stand in a header.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The one-click address is neither https nor http on loopback, or no plain URL (H04).
+    #[error("the unsubscribe address must be https (http only on loopback), a plain URL of at most 900 characters")]
+    UnsubscribeUrl,
+    /// The slug is no part of a list identifier (RFC 2919).
+    #[error("the product's slug cannot stand in List-Id: letters, digits and hyphens only")]
+    Slug,
+    /// No `left@right` of letters, digits and common signs.
+    #[error("the message id must be left@right, without brackets or spaces")]
+    MessageId,
+    /// A sender id outside 5–15 characters, more than 3 other ids, or a sign not allowed (H-5, H10).
+    #[error("the Feedback-ID needs a sender id of 5 to 15 letters, digits, - or _, and at most 3 ids before it")]
+    FeedbackId,
+}
+
+/// Makes the message: CRLF line ends, ASCII but for a UTF-8 local part in an address, no line over 998 octets.
+pub fn compose(parts: &Parts) -> Result<Vec<u8>, ComposeError> {
+    let mut out = Vec::with_capacity(2048 + 2 * parts.text.len() + 2 * parts.html.map_or(0, str::len));
+    push_mailbox(&mut out, "From", parts.from.name, parts.from.address)?;
+    push_mailbox(&mut out, "To", parts.to.name, parts.to.address)?;
+    if let Some(reply_to) = parts.reply_to {
+        push_mailbox(&mut out, "Reply-To", reply_to.name, reply_to.address)?;
+    }
+    push_words(&mut out, "Date", &date(parts.date))?;
+    push_words(&mut out, "Message-ID", &message_id(parts.message_id)?)?;
+    push_text(&mut out, "Subject", parts.subject)?;
+    match parts.purpose {
+        Purpose::Marketing(list) => push_list(&mut out, list, parts.from.address.domain())?,
+        Purpose::Service => {}
+        Purpose::System => push_words(&mut out, "Auto-Submitted", "auto-generated")?,
+    }
+    if let Some(FeedbackId(id)) = parts.feedback_id {
+        push_words(&mut out, "Feedback-ID", id)?;
+    }
+    push_words(&mut out, "Content-Language", parts.lang.as_str())?;
+    if parts.test {
+        push_words(&mut out, "X-Ouinon-Test", "yes")?;
+    }
+    push_words(&mut out, "MIME-Version", "1.0")?;
+    push_body(&mut out, parts);
+    Ok(out)
+}
+
+fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeError> {
+    if !is_label(list.slug) {
+        return Err(ComposeError::Slug);
+    }
+    if !unsubscribe_url_ok(list.unsubscribe_url) {
+        return Err(ComposeError::UnsubscribeUrl);
+    }
+    push_phrase(out, "List-Id", Some(list.name), &format!("{}.{domain}", list.slug))?;
+    push_words(out, "List-Unsubscribe", &format!("<{}>", list.unsubscribe_url))?;
+    push_words(out, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click")?;
+    push_words(out, "Precedence", "bulk")?;
+    Ok(())
+}
+
+/// The rest of the header and the body, in quoted-printable or base64 always (rules H-1).
+fn push_body(out: &mut Vec<u8>, parts: &Parts) {
+    let text = single_part(parts.text, ContentType::TEXT_PLAIN);
+    let formatted = match parts.html {
+        None => text.formatted(),
+        Some(html) => MultiPart::alternative()
+            .boundary(boundary(parts.message_id))
+            .singlepart(text)
+            .singlepart(single_part(html, ContentType::TEXT_HTML))
+            .formatted(),
+    };
+    out.extend_from_slice(&formatted);
+}
+
+fn single_part(text: &str, content_type: ContentType) -> SinglePart {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    // Base64 is shorter once a sixth of the octets would be written as =XX.
+    let escaped = text.bytes().filter(|b| !b.is_ascii() || *b == b'=').count();
+    let encoding = if escaped * 6 > text.len() {
+        ContentTransferEncoding::Base64
+    } else {
+        ContentTransferEncoding::QuotedPrintable
+    };
+    let body = Body::new_with_encoding(text, encoding).expect("these encodings take any text");
+    SinglePart::builder().header(content_type).header(encoding).body(body)
+}
+
+/// A boundary that no encoded body can hold (`=_`), the same for the same message.
+fn boundary(message_id: &str) -> String {
+    let digest = Sha256::digest(message_id.as_bytes());
+    let hex: String = digest[..12].iter().map(|b| format!("{b:02x}")).collect();
+    format!("=_{hex}")
+}
+
+fn date(date: Timestamp) -> String {
+    let printer = rfc2822::DateTimePrinter::new();
+    let utc = date.to_zoned(jiff::tz::TimeZone::UTC);
+    printer.zoned_to_string(&utc).expect("years of a message have four digits")
+}
+
+fn message_id(id: &str) -> Result<String, ComposeError> {
+    let sign_ok = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
+    let part_ok = |part: &str| !part.is_empty() && part.chars().all(sign_ok);
+    match id.split_once('@') {
+        Some((left, right)) if part_ok(left) && part_ok(right) && id.len() <= 250 => Ok(format!("<{id}>")),
+        _ => Err(ComposeError::MessageId),
+    }
+}
+
+fn is_label(slug: &str) -> bool {
+    (1..=63).contains(&slug.len()) && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+fn unsubscribe_url_ok(url: &str) -> bool {
+    let plain = url.len() <= 900 && url.bytes().all(|b| b.is_ascii_graphic() && !b"<>\",\\".contains(&b));
+    let host_ok = match url.split_once("://") {
+        Some(("https", rest)) => !rest.is_empty() && !rest.starts_with('/'),
+        Some(("http", rest)) => is_loopback(rest),
+        _ => false,
+    };
+    plain && host_ok
+}
+
+/// The authority of `host[:port]/path` is this machine.
+fn is_loopback(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl FeedbackId {
+    /// Up to three ids (campaign, stream, tenant) and the sender id of 5 to 15 characters, stable
+    /// over time. Never a value per recipient.
+    pub fn new(ids: &[&str], sender: &str) -> Result<FeedbackId, ComposeError> {
+        let sign_ok = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
+        let id_ok = |id: &&str| id.len() <= 100 && id.bytes().all(sign_ok);
+        let sender_ok = (5..=15).contains(&sender.len()) && sender.bytes().all(sign_ok);
+        if ids.len() > 3 || !ids.iter().all(id_ok) || !sender_ok {
+            return Err(ComposeError::FeedbackId);
+        }
+        let mut text = ids.join(":");
+        text.extend(std::iter::repeat_n(':', 4 - ids.len().max(1)));
+        text.push_str(sender);
+        Ok(FeedbackId(text))
+    }
+}
