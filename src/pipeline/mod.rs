@@ -1,1 +1,4 @@
-//! To come.
+//! One file per stage; the pipeline owns the transactions.
+
+pub mod erase;
+pub mod suppress;

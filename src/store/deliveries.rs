@@ -94,6 +94,34 @@ pub struct Unknown {
     pub submitted_at: Option<i64>,
 }
 
+/// What was decided and done for one person, by campaign.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct OfContact {
+    /// Slug of the campaign.
+    pub campaign: String,
+    /// Where it stands.
+    #[sqlx(try_from = "String")]
+    pub state: DeliveryState,
+    /// Code of the basis or reason.
+    pub code: String,
+    /// Tracking that was decided.
+    pub tracking: String,
+    /// Version of the rules.
+    pub rules_version: String,
+    /// When it was decided, in milliseconds.
+    pub decided_at: i64,
+    /// Submissions.
+    pub attempts: i64,
+    /// When it was submitted, in milliseconds.
+    pub submitted_at: Option<i64>,
+    /// When it ended, in milliseconds.
+    pub ended_at: Option<i64>,
+    /// Class of the bounce; else empty.
+    pub bounce_class: String,
+    /// The server's answer.
+    pub reply: String,
+}
+
 const ENQUEUE: Sql = Sql::twin(
     "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
      provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
@@ -175,7 +203,16 @@ const CANCEL: Sql = Sql::same(
 );
 const CANCEL_CONTACT: Sql = Sql::same(
     "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
-     WHERE contact_id = $1 AND state IN ('queued', 'claimed', 'deferred')",
+     WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1
+     AND state IN ('queued', 'claimed', 'deferred')",
+);
+const FORGET_CONTACT: Sql = Sql::same(
+    "UPDATE delivery SET reply = '' WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1 AND reply <> ''",
+);
+const OF_CONTACT: Sql = Sql::same(
+    "SELECT c.slug AS campaign, d.state, d.code, d.tracking, d.rules_version, d.decided_at, d.attempts, d.submitted_at,
+     d.ended_at, d.bounce_class, d.reply FROM campaign c JOIN delivery d ON d.campaign_id = c.id AND d.contact_id = $1
+     ORDER BY c.id",
 );
 const TALLY: Sql = Sql::same(
     "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
@@ -277,6 +314,18 @@ pub async fn cancel(tx: &mut Tx, campaign: i64, now: i64) -> Result<u64> {
 pub async fn cancel_contact(tx: &mut Tx, contact: i64, now: i64) -> Result<u64> {
     let sql = CANCEL_CONTACT.on(tx);
     on!(tx, |c| sqlx::query(sql).bind(contact).bind(now).execute(c).await.map(|done| done.rows_affected()))
+}
+
+/// Forgets what servers answered about a contact: such answers quote the address.
+pub async fn forget_contact(tx: &mut Tx, contact: i64) -> Result<()> {
+    let sql = FORGET_CONTACT.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(contact).execute(c).await.map(|_| ()))
+}
+
+/// Everything that was decided and done for a contact, oldest campaign first.
+pub async fn of_contact(tx: &mut Tx, contact: i64) -> Result<Vec<OfContact>> {
+    let sql = OF_CONTACT.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(contact).fetch_all(c).await)
 }
 
 /// How many deliveries of a campaign stand where. Their sum is what was asked.

@@ -75,12 +75,18 @@ const STANDING: Sql = Sql::twin(
      UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash IN
      (SELECT value FROM json_array_elements_text(CAST($3 AS json)))) ORDER BY id",
 );
+const BY_ID: Sql = Sql::same("SELECT * FROM suppression WHERE id = $1");
 const PAGE: Sql = Sql::same("SELECT * FROM suppression WHERE id > $1 ORDER BY id LIMIT $2");
 const LIFT: Sql =
     Sql::same("UPDATE suppression SET lifted_at = $2, lifted_reason = $3 WHERE id = $1 AND lifted_at IS NULL");
 const FORGET_ADDRESS: Sql = Sql::same(
     "UPDATE suppression SET address = '', scope = CASE WHEN scope IN ('global', 'address') THEN 'hash' ELSE scope END
      WHERE address_hash = $1",
+);
+/// SQLite has one writer; PostgreSQL would let two transactions write the same refusal side by side.
+const LOCK: Sql = Sql::twin(
+    "SELECT value FROM json_each($1)",
+    "SELECT pg_advisory_xact_lock(1937076848, CAST(value AS INTEGER)) FROM json_array_elements_text(CAST($1 AS json))",
 );
 const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(id), 0) FROM suppression");
 const HAS_FOREIGN: Sql = Sql::same("SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')");
@@ -116,6 +122,19 @@ pub async fn standing(
     let (sql, hashes, domains, foreign) =
         (STANDING.on(tx), super::json(hashes), super::json(domains), super::json(foreign_hashes));
     on!(tx, |c| sqlx::query_as(sql).bind(hashes).bind(domains).bind(foreign).fetch_all(c).await)
+}
+
+/// Makes other transactions that write about the same people or domains wait until this one ends.
+/// `slots` stand for them: small numbers, in growing order so that no two wait for each other.
+pub async fn lock(tx: &mut Tx, slots: &std::collections::BTreeSet<u8>) -> Result<()> {
+    let (sql, list) = (LOCK.on(tx), super::json(slots));
+    on!(tx, |c| sqlx::query(sql).bind(list).execute(c).await.map(|_| ()))
+}
+
+/// The entry of this id, lifted or not.
+pub async fn by_id(tx: &mut Tx, id: i64) -> Result<Option<Entry>> {
+    let sql = BY_ID.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)
 }
 
 /// The next `limit` entries after `id`, lifted ones too.
