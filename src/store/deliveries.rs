@@ -139,18 +139,25 @@ const CLAIM: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
      SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
      ORDER BY contact_id LIMIT $4) RETURNING contact_id, attempts",
-    // Without the bound `contact_id > $3` each claim would walk over every row already done.
-    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
-     ORDER BY contact_id LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING contact_id, attempts",
+    // Without the bound `contact_id > $3` each claim would walk over every row already done. Without
+    // MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
+    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
+     WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
+     ORDER BY contact_id LIMIT $4 FOR UPDATE SKIP LOCKED)
+     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
+     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
+     RETURNING delivery.contact_id, delivery.attempts",
 );
 const CLAIM_DUE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
      SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
      ORDER BY next_attempt_at LIMIT $4) RETURNING contact_id, attempts",
-    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
-     ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED) RETURNING contact_id, attempts",
+    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
+     WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
+     ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
+     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
+     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
+     RETURNING delivery.contact_id, delivery.attempts",
 );
 const RELEASE: Sql = Sql::same(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
