@@ -1,1 +1,42 @@
-//! To come.
+//! What answers over HTTP. Thin: look up, act through the pipeline, answer.
+
+pub mod public;
+mod server;
+mod transport;
+mod watch;
+
+use std::{future::Future, io};
+
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+
+pub use public::{Counters, Public};
+pub use server::{Limits, serve_router};
+
+use crate::app::App;
+
+/// The pages and endpoints of recipients, with everything around them: transport (U19), security
+/// headers, time limit, log. To be served by [`serve_router`], which says who asks.
+pub fn public_router(app: App) -> Router {
+    let public = Public::new(app);
+    around(&public, public::routes(public.clone()))
+}
+
+/// Serves the public pages until `shutdown`, then ends what was begun.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    serve_router(public_router(app), listener, Limits::default(), shutdown).await
+}
+
+/// What surrounds every route, the outermost last.
+fn around(public: &Public, routes: Router) -> Router {
+    routes
+        .layer(middleware::from_fn_with_state(public.clone(), transport::demand_https))
+        .layer(middleware::from_fn_with_state(public.clone(), watch::limit_time))
+        .layer(watch::catch_panics(public.clone()))
+        .layer(middleware::map_response(watch::secure))
+        .layer(middleware::from_fn(watch::log))
+}

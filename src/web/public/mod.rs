@@ -1,0 +1,105 @@
+//! Pages and endpoints of recipients: no login, cookie or script, and nothing changes by GET or HEAD.
+
+pub mod body;
+mod language;
+pub(super) mod page;
+mod unsubscribe;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::{
+    app::App,
+    domain::tokens::{Purpose, Token},
+    store::suppressions,
+};
+
+/// What the public pages work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Public {
+    /// The installation.
+    pub app: App,
+    /// What happened since the start.
+    pub counters: Arc<Counters>,
+}
+
+/// What the public pages count, for the operator's eyes.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Links whose token was not ours, was changed, or was of another purpose (U08).
+    pub invalid_tokens: AtomicU64,
+    /// Refusals received: one-click and by page, repeated ones too.
+    pub unsubscribes: AtomicU64,
+}
+
+impl Public {
+    /// Over an installation, with counters at zero.
+    pub fn new(app: App) -> Public {
+        Public { app, counters: Arc::default() }
+    }
+
+    /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is
+    /// told what it was.
+    fn token(&self, text: &str, purpose: Purpose) -> Option<Token> {
+        let token = self.app.keys.tokens.verify(text).ok().filter(|token| token.purpose == purpose);
+        if token.is_none() {
+            self.counters.invalid_tokens.fetch_add(1, Ordering::Relaxed);
+        }
+        token
+    }
+}
+
+const STYLE: &str = include_str!("../../../templates/public/style.css");
+
+/// The routes, with pages for what is not there and what is not allowed.
+pub fn routes(public: Public) -> Router {
+    Router::new()
+        .route("/o/{token}", get(unsubscribe::show).post(unsubscribe::press))
+        .route("/", get(page::home))
+        .route("/public.css", get(style))
+        .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
+        .with_state(public)
+}
+
+async fn style() -> Response {
+    let kind = (header::CONTENT_TYPE, "text/css; charset=utf-8");
+    ([kind, (header::CACHE_CONTROL, "public, max-age=3600")], STYLE).into_response()
+}
+
+/// Whether requests can be served: the database answers.
+async fn ready(State(public): State<Public>) -> Response {
+    let answers = async {
+        let mut tx = public.app.db.read().await?;
+        suppressions::newest(&mut tx).await
+    };
+    match tokio::time::timeout(std::time::Duration::from_secs(5), answers).await {
+        Ok(Ok(_)) => "ready\n".into_response(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer in time\n").into_response(),
+    }
+}
+
+async fn not_found(State(public): State<Public>, headers: HeaderMap) -> Response {
+    page::not_found(&public, &headers)
+}
+
+async fn not_allowed(State(public): State<Public>, headers: HeaderMap) -> Response {
+    page::not_allowed(&public, &headers)
+}

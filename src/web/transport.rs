@@ -1,0 +1,111 @@
+//! Plain HTTP is answered by a redirect to https, and never changes anything (U19).
+//!
+//! TLS ends in a reverse proxy. What the proxy says of the scheme is believed from loopback and from
+//! the configured proxies, from nobody else; if it says nothing it counts as https, for a proxy set up
+//! in haste must not lose an unsubscribe.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::public::{Public, page};
+
+/// Who is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// What the machine itself and its keepers ask, over whatever is there.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Lets a request pass that came by https, or that may come in the clear.
+pub async fn demand_https(State(public): State<Public>, request: Request, next: Next) -> Response {
+    let config = &public.app.config.public;
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+    let trusted = peer.is_some_and(|ip| ip.is_loopback() || config.proxies.contains(&ip));
+    let local_only = config.url.as_deref().is_some_and(|url| url.starts_with("http://"))
+        && peer.is_some_and(|ip: IpAddr| ip.is_loopback());
+    let secure = local_only || (trusted && said_scheme(request.headers()) != Some(Scheme::Http));
+    if secure || PROBES.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    if [Method::GET, Method::HEAD].contains(request.method())
+        && let Some(location) = https_location(config.url.as_deref(), request.uri(), request.headers())
+    {
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
+    }
+    page::plain_http_refused(&public, request.headers())
+}
+
+/// What a proxy says of the way a request came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+/// The scheme that the outermost proxy saw: `Forwarded` (RFC 7239), else `X-Forwarded-Proto`.
+fn said_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let elements = |name: &str| -> Vec<String> {
+        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lines.flat_map(|line| line.split(',')).map(str::to_owned).collect()
+    };
+    let forwarded = elements("forwarded").into_iter().find_map(|element| {
+        element.split(';').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            if name.trim().eq_ignore_ascii_case("proto") { scheme(value) } else { None }
+        })
+    });
+    forwarded.or_else(|| elements("x-forwarded-proto").into_iter().find_map(|proto| scheme(&proto)))
+}
+
+fn scheme(word: &str) -> Option<Scheme> {
+    let word = word.trim().trim_matches('"');
+    if word.eq_ignore_ascii_case("https") {
+        Some(Scheme::Https)
+    } else if word.eq_ignore_ascii_case("http") {
+        Some(Scheme::Http)
+    } else {
+        None
+    }
+}
+
+/// The same page by https: at our public URL, else at the host that was asked.
+fn https_location(public_url: Option<&str>, uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let base = match public_url.filter(|url| url.starts_with("https://")) {
+        Some(url) => url.to_owned(),
+        None => format!("https://{}", headers.get(header::HOST)?.to_str().ok()?),
+    };
+    format!("{base}{path}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lines: &[(&'static str, &str)]) -> Option<Scheme> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        said_scheme(&headers)
+    }
+
+    #[test]
+    fn the_outermost_proxy_says_what_it_saw() {
+        use Scheme::{Http, Https};
+        assert_eq!(said(&[]), None);
+        assert_eq!(said(&[("x-forwarded-proto", "https")]), Some(Https));
+        assert_eq!(said(&[("x-forwarded-proto", "HTTP")]), Some(Http));
+        assert_eq!(said(&[("x-forwarded-proto", "https, http")]), Some(Https));
+        assert_eq!(said(&[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]), Some(Http));
+        assert_eq!(said(&[("forwarded", "For=\"[2001:db8::1]\"; Proto=\"https\", proto=http")]), Some(Https));
+        assert_eq!(said(&[("forwarded", "for=192.0.2.60"), ("x-forwarded-proto", "http")]), Some(Http));
+        assert_eq!(said(&[("x-forwarded-proto", "gopher")]), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! What is done around every request: a log line without a path, a time limit, headers, panics caught.
+
+use std::{
+    any::Any,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
+
+use super::public::{Public, page};
+
+/// Longer than a refusal ever waits for the database while another process imports.
+const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+/// Nothing but our own style sheet and our own forms (no script, no image, no frame).
+const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
+
+/// One line a request: the route's pattern, for the path itself holds a token.
+pub async fn log(request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |m| m.as_str().to_owned());
+    let response = next.run(request).await;
+    let millis = start.elapsed().as_millis() as u64;
+    tracing::info!(%method, route, status = response.status().as_u16(), millis, "request");
+    response
+}
+
+/// Gives up on what takes too long, and says so; what was not committed by then is not done.
+pub async fn limit_time(State(public): State<Public>, request: Request, next: Next) -> Response {
+    let headers = request.headers().clone();
+    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => page::unavailable(&public, &headers),
+    }
+}
+
+/// The headers of every answer.
+pub async fn secure(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let mut set_default = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set_default(header::CONTENT_SECURITY_POLICY, POLICY);
+    set_default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set_default(header::REFERRER_POLICY, "no-referrer");
+    set_default(header::CACHE_CONTROL, "no-store");
+    set_default(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
+    space_allow(headers);
+    response
+}
+
+/// `GET,HEAD` as the router writes it becomes `GET, HEAD` as everybody else does.
+fn space_allow(headers: &mut HeaderMap) {
+    let allow = headers.get(header::ALLOW).and_then(|value| value.to_str().ok());
+    let spaced = allow.map(|list| list.split(',').map(str::trim).collect::<Vec<_>>().join(", "));
+    if let Some(Ok(value)) = spaced.map(|list| HeaderValue::from_str(&list)) {
+        headers.insert(header::ALLOW, value);
+    }
+}
+
+/// A panic of one request is an answer 500, not the end of the process.
+pub fn catch_panics(public: Public) -> CatchPanicLayer<OnPanic> {
+    CatchPanicLayer::custom(OnPanic(public))
+}
+
+/// Answers for a request that panicked.
+#[derive(Clone)]
+pub struct OnPanic(Public);
+
+impl ResponseForPanic for OnPanic {
+    type ResponseBody = axum::body::Body;
+
+    fn response_for_panic(&mut self, _: Box<dyn Any + Send + 'static>) -> Response {
+        tracing::error!("a request panicked");
+        page::failed(&self.0, &HeaderMap::new())
+    }
+}
