@@ -34,7 +34,7 @@ macro_rules! words {
 
         impl TryFrom<String> for $name {
             type Error = $crate::domain::words::UnknownWord;
-            fn try_from(word: String) -> std::result::Result<Self, Self::Error> {
+            fn try_from(word: String) -> std::result::Result<Self, $crate::domain::words::UnknownWord> {
                 word.parse()
             }
         }

@@ -1,0 +1,503 @@
+//! Reads the tags of a template and refuses what is not allowed, with its place.
+
+use super::{
+    ALWAYS_THERE, FIELDS, FILTERS, KEYWORDS, MAX_FILTERS_PER_TAG, MAX_LOOP_ITEMS, MAX_LOOP_NESTING, MAX_NESTING,
+    MAX_OUTPUT_BYTES, MAX_SOURCE_BYTES, MAX_TAGS, MAX_WORK, STATEMENTS, TESTS,
+    engine::syntax_error,
+    lexer::{self, Placed, Token},
+};
+use crate::domain::located::did_you_mean;
+
+/// A template, read and allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan<'s> {
+    /// Text and tags in their order.
+    pub pieces: Vec<Piece<'s>>,
+    /// Fields that a contact may lack and that are printed without `default(…)` or a guarding
+    /// `if`: their names and byte offsets.
+    pub without_fallback: Vec<(String, usize)>,
+}
+
+/// A part of a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece<'s> {
+    /// Text as written, and its byte offset.
+    Text(&'s str, usize),
+    /// A tag. Comments are left out.
+    Tag(Tag),
+}
+
+/// One tag, written anew from its tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// What it is.
+    pub kind: TagKind,
+    /// What minijinja reads.
+    pub canonical: String,
+    /// Byte offset of its start.
+    pub offset: usize,
+    /// The last filter of an output tag encodes for URLs.
+    pub urlencoded: bool,
+}
+
+/// What a tag is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagKind {
+    /// `{{ … }}`: prints a value.
+    Output,
+    /// `{% … %}`: prints nothing itself.
+    Statement,
+}
+
+/// What is wrong with a template, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagError {
+    /// Byte offset in the template.
+    pub offset: usize,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl TagError {
+    pub(super) fn new(offset: usize, message: impl Into<String>) -> TagError {
+        TagError { offset, message: message.into() }
+    }
+}
+
+/// Reads a template. `in_subject`: it is the subject, which cannot name itself.
+pub fn scan(source: &str, in_subject: bool) -> Result<Scan<'_>, Vec<TagError>> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(vec![TagError::new(0, format!("a template is at most {MAX_SOURCE_BYTES} bytes"))]);
+    }
+    let mut scanner = Scanner { in_subject, ..Scanner::default() };
+    let pieces = scanner.pieces(source);
+    for open in std::mem::take(&mut scanner.open) {
+        let (name, end) = if open.is_loop { ("for", "endfor") } else { ("if", "endif") };
+        scanner.errors.push(TagError::new(open.offset, format!("this `{name}` has no `{{% {end} %}}`")));
+    }
+    if scanner.errors.is_empty() && (scanner.work > MAX_WORK || scanner.output > MAX_OUTPUT_BYTES as u64) {
+        scanner.errors.push(TagError::new(0, "the loops of this template repeat too much"));
+    }
+    if scanner.errors.is_empty() {
+        return Ok(Scan { pieces, without_fallback: scanner.without_fallback });
+    }
+    scanner.errors.sort_by_key(|e| e.offset);
+    Err(scanner.errors)
+}
+
+#[derive(Default)]
+struct Scanner {
+    in_subject: bool,
+    open: Vec<Open>,
+    errors: Vec<TagError>,
+    without_fallback: Vec<(String, usize)>,
+    tags: usize,
+    work: u64,
+    output: u64,
+}
+
+/// A block that is not closed yet.
+struct Open {
+    offset: usize,
+    is_loop: bool,
+    has_else: bool,
+    /// The loop's variable.
+    variable: String,
+    repeats: u64,
+    /// Contact fields that the block's conditions name: inside it they are taken as guarded.
+    guards: Vec<String>,
+}
+
+impl Scanner {
+    fn pieces<'s>(&mut self, source: &'s str) -> Vec<Piece<'s>> {
+        let mut pieces = Vec::new();
+        let mut at = 0;
+        while let Some(start) = next_tag(source, at) {
+            self.text(&mut pieces, source, at, start);
+            match self.tag(source, start) {
+                Ok((tag, end)) => {
+                    pieces.extend(tag.map(Piece::Tag));
+                    at = end;
+                }
+                Err(error) => {
+                    self.errors.push(error);
+                    // Go on behind the broken tag, to report what else is wrong.
+                    at = source[start..].find(['}', '\n']).map_or(source.len(), |i| start + i + 1);
+                    at = at.max(start + 2);
+                }
+            }
+            if self.tags > MAX_TAGS {
+                self.errors.push(TagError::new(start, format!("a template has at most {MAX_TAGS} tags")));
+                return pieces;
+            }
+        }
+        self.text(&mut pieces, source, at, source.len());
+        pieces
+    }
+
+    fn text<'s>(&mut self, pieces: &mut Vec<Piece<'s>>, source: &'s str, from: usize, to: usize) {
+        if from < to {
+            self.output = self.output.saturating_add(self.repeats() * (to - from) as u64);
+            pieces.push(Piece::Text(&source[from..to], from));
+        }
+    }
+
+    fn tag(&mut self, source: &str, start: usize) -> Result<(Option<Tag>, usize), TagError> {
+        self.tags += 1;
+        if source[start..].starts_with("{#") {
+            let end = source[start..].find("#}");
+            let end = end.ok_or_else(|| TagError::new(start, "this comment is not closed by `#}`"))?;
+            return Ok((None, start + end + 2));
+        }
+        let is_output = source[start..].starts_with("{{");
+        let trims_before = source[start + 2..].starts_with('-');
+        let close = if is_output { "}}" } else { "%}" };
+        let inside = lexer::inside(source, start + 2 + usize::from(trims_before), close)?;
+        let tag = if is_output {
+            self.output_tag(start, &inside.tokens)?
+        } else {
+            self.statement(start, &inside.tokens)?;
+            Tag { kind: TagKind::Statement, canonical: String::new(), offset: start, urlencoded: false }
+        };
+        self.work = self.work.saturating_add(self.repeats() * inside.tokens.len() as u64);
+        let (before, after) = (if trims_before { "-" } else { "" }, if inside.trims_after { "-" } else { "" });
+        let open = if is_output { "{{" } else { "{%" };
+        let canonical = format!("{open}{before} {} {after}{close}", lexer::write(&inside.tokens));
+        Ok((Some(Tag { canonical, ..tag }), inside.end))
+    }
+
+    fn output_tag(&mut self, start: usize, tokens: &[Placed]) -> Result<Tag, TagError> {
+        if tokens.is_empty() {
+            return Err(TagError::new(start, "this tag is empty"));
+        }
+        let used = self.expression(tokens)?;
+        let has_fallback = used.has_default
+            || tokens.iter().any(|p| matches!(&p.token, Token::Name(name) if name == "or" || name == "if"));
+        if !has_fallback {
+            for (field, offset) in used.fields {
+                let guarded = self.open.iter().any(|open| open.guards.contains(&field));
+                if !guarded && !ALWAYS_THERE.contains(&field.as_str()) {
+                    self.without_fallback.push((field, offset));
+                }
+            }
+        }
+        let urlencoded = matches!(tokens.last(), Some(Placed { token: Token::Name(name), .. }) if name == "urlencode");
+        Ok(Tag { kind: TagKind::Output, canonical: String::new(), offset: start, urlencoded })
+    }
+
+    fn statement(&mut self, start: usize, tokens: &[Placed]) -> Result<(), TagError> {
+        let Some((Placed { token: Token::Name(name), offset }, rest)) = tokens.split_first() else {
+            return Err(TagError::new(start, format!("expected one of {}", STATEMENTS.join(", "))));
+        };
+        if !matches!(name.as_str(), "if" | "elif" | "for") && STATEMENTS.contains(&name.as_str()) && !rest.is_empty() {
+            return Err(TagError::new(rest[0].offset, format!("nothing follows `{name}`")));
+        }
+        match name.as_str() {
+            "if" => self.open_if(start, rest),
+            "elif" => self.elif(start, rest),
+            "else" => match self.open.last_mut() {
+                Some(open) if !open.is_loop && !open.has_else => {
+                    open.has_else = true;
+                    Ok(())
+                }
+                _ => Err(TagError::new(start, "this `else` belongs to no `if`")),
+            },
+            "endif" => self.close(start, false),
+            "for" => self.open_for(start, rest),
+            "endfor" => self.close(start, true),
+            other => {
+                let near = did_you_mean(other, &STATEMENTS);
+                let known = STATEMENTS.join(", ");
+                Err(TagError::new(*offset, format!("`{other}` is not allowed{near}; only {known} are")))
+            }
+        }
+    }
+
+    fn open_if(&mut self, start: usize, condition: &[Placed]) -> Result<(), TagError> {
+        let guards = self.condition(start, condition)?;
+        self.open(Open { offset: start, is_loop: false, has_else: false, variable: String::new(), repeats: 1, guards })
+    }
+
+    fn elif(&mut self, start: usize, condition: &[Placed]) -> Result<(), TagError> {
+        let guards = self.condition(start, condition)?;
+        match self.open.last_mut() {
+            Some(open) if !open.is_loop && !open.has_else => {
+                open.guards.extend(guards);
+                Ok(())
+            }
+            _ => Err(TagError::new(start, "this `elif` belongs to no `if`")),
+        }
+    }
+
+    fn condition(&mut self, start: usize, tokens: &[Placed]) -> Result<Vec<String>, TagError> {
+        if tokens.is_empty() {
+            return Err(TagError::new(start, "the condition is missing"));
+        }
+        Ok(self.expression(tokens)?.fields.into_iter().map(|(field, _)| field).collect())
+    }
+
+    /// `for NAME in ['a', 'b']`: a loop runs over texts that stand in the template, nothing else.
+    fn open_for(&mut self, start: usize, tokens: &[Placed]) -> Result<(), TagError> {
+        const SHAPE: &str = "a loop is `for name in ['a', 'b']`, over texts and numbers written out";
+        let [variable, word, open, items @ .., close] = tokens else {
+            return Err(TagError::new(start, SHAPE));
+        };
+        let (Token::Name(name), Token::Name(word)) = (&variable.token, &word.token) else {
+            return Err(TagError::new(start, SHAPE));
+        };
+        let is_taken = KEYWORDS.contains(&name.as_str()) || FIELDS.iter().any(|(root, _)| root == name);
+        if word != "in" || open.token != Token::Sign("[") || close.token != Token::Sign("]") || is_taken {
+            return Err(TagError::new(start, SHAPE));
+        }
+        for (i, item) in items.iter().enumerate() {
+            let fits = match item.token {
+                Token::Text(_) | Token::Number(_) => i % 2 == 0,
+                Token::Sign(",") => i % 2 == 1,
+                _ => false,
+            };
+            if !fits {
+                return Err(TagError::new(item.offset, SHAPE));
+            }
+        }
+        let repeats = items.len().div_ceil(2);
+        if repeats == 0 || repeats > MAX_LOOP_ITEMS {
+            return Err(TagError::new(start, format!("a loop runs over 1 to {MAX_LOOP_ITEMS} items")));
+        }
+        if self.open.iter().filter(|open| open.is_loop).count() == MAX_LOOP_NESTING {
+            return Err(TagError::new(start, format!("at most {MAX_LOOP_NESTING} loops stand one in another")));
+        }
+        let (variable, repeats) = (name.clone(), repeats as u64);
+        self.open(Open { offset: start, is_loop: true, has_else: false, variable, repeats, guards: Vec::new() })
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), TagError> {
+        if self.open.len() == MAX_NESTING {
+            return Err(TagError::new(open.offset, format!("at most {MAX_NESTING} blocks stand one in another")));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn close(&mut self, start: usize, is_loop: bool) -> Result<(), TagError> {
+        match self.open.last() {
+            Some(open) if open.is_loop == is_loop => {
+                self.open.pop();
+                Ok(())
+            }
+            _ => {
+                Err(TagError::new(start, format!("this `{}` closes nothing", if is_loop { "endfor" } else { "endif" })))
+            }
+        }
+    }
+
+    fn repeats(&self) -> u64 {
+        self.open.iter().map(|open| open.repeats).product()
+    }
+
+    fn expression(&self, tokens: &[Placed]) -> Result<Used, TagError> {
+        let mut walk = Walk { scanner: self, tokens, at: 0, used: Used::default(), filters: 0 };
+        walk.all()?;
+        let has = |word: &str| tokens.iter().any(|p| matches!(&p.token, Token::Name(name) if name == word));
+        if has("in") && has("length") {
+            return Err(TagError::new(tokens[0].offset, "`in` and `length` do not go together in one tag"));
+        }
+        match syntax_error(&lexer::write(tokens)) {
+            None => Ok(walk.used),
+            Some(message) => Err(TagError::new(tokens[0].offset, format!("this cannot be read: {message}"))),
+        }
+    }
+}
+
+fn next_tag(source: &str, from: usize) -> Option<usize> {
+    let bytes = source.as_bytes();
+    (from..bytes.len().saturating_sub(1)).find(|i| bytes[*i] == b'{' && matches!(bytes[i + 1], b'{' | b'%' | b'#'))
+}
+
+/// What an expression names.
+#[derive(Default)]
+struct Used {
+    /// Contact fields and where they stand.
+    fields: Vec<(String, usize)>,
+    has_default: bool,
+}
+
+/// Goes over the tokens of an expression and checks each against the lists.
+struct Walk<'w> {
+    scanner: &'w Scanner,
+    tokens: &'w [Placed],
+    at: usize,
+    used: Used,
+    filters: usize,
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Result<(), TagError> {
+        // Whether a value stands before: then `(` would call it and `[` look into it.
+        let mut after_value = false;
+        let mut depth = 0usize;
+        while let Some(Placed { token, offset }) = self.tokens.get(self.at) {
+            self.at += 1;
+            after_value = match token {
+                Token::Text(_) | Token::Number(_) => true,
+                Token::Sign("|") => self.filter(*offset)?,
+                Token::Sign("(") if after_value => {
+                    return Err(TagError::new(*offset, "nothing can be called in a message"));
+                }
+                Token::Sign("[") if after_value => {
+                    return Err(TagError::new(*offset, "a field is named with a dot: contact.company"));
+                }
+                Token::Sign("(" | "[") => {
+                    depth += 1;
+                    if depth > MAX_NESTING {
+                        return Err(TagError::new(*offset, format!("more than {MAX_NESTING} brackets")));
+                    }
+                    false
+                }
+                Token::Sign(")" | "]") => {
+                    depth = depth.saturating_sub(1);
+                    true
+                }
+                Token::Sign(".") => {
+                    return Err(TagError::new(*offset, "only a field like contact.company has a dot"));
+                }
+                Token::Sign(_) => false,
+                Token::Name(name) => self.name(name, *offset)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// A name that is no filter and no test. Says whether a value stands there.
+    fn name(&mut self, name: &str, offset: usize) -> Result<bool, TagError> {
+        match name {
+            "is" => self.test(offset),
+            "in" => self.container(offset),
+            "and" | "or" | "not" | "if" | "else" => Ok(false),
+            "true" | "false" | "none" | "True" | "False" | "None" => Ok(true),
+            name if self.scanner.open.iter().any(|open| open.is_loop && open.variable == name) => Ok(true),
+            name => self.field(name, offset),
+        }
+    }
+
+    fn field(&mut self, root: &str, offset: usize) -> Result<bool, TagError> {
+        let in_loop = self.scanner.open.iter().any(|open| open.is_loop);
+        let fields = FIELDS.iter().find(|(name, _)| *name == root && (*name != "loop" || in_loop));
+        let Some((_, fields)) = fields else {
+            return Err(TagError::new(offset, unknown_variable(root)));
+        };
+        let (Some(Token::Sign(".")), Some(Token::Name(field))) = (self.token(0), self.token(1)) else {
+            let known = fields.iter().map(|f| format!("{root}.{f}")).collect::<Vec<_>>().join(", ");
+            return Err(TagError::new(offset, format!("`{root}` alone says nothing; write {known}")));
+        };
+        let field = field.clone();
+        if !fields.contains(&field.as_str()) {
+            let near = did_you_mean(&field, fields);
+            let known = fields.join(", ");
+            let message = format!("there is no field {root}.{field}{near}; {root} has {known}");
+            return Err(TagError::new(offset, message));
+        }
+        if root == "campaign" && field == "subject" && self.scanner.in_subject {
+            return Err(TagError::new(offset, "the subject cannot contain itself"));
+        }
+        self.at += 2;
+        if root == "contact" {
+            self.used.fields.push((field, offset));
+        }
+        Ok(true)
+    }
+
+    fn filter(&mut self, offset: usize) -> Result<bool, TagError> {
+        let Some(Token::Name(name)) = self.token(0) else {
+            return Err(TagError::new(offset, "the name of a filter follows `|`"));
+        };
+        let names = FILTERS.map(|(name, ..)| name);
+        let Some((name, least, most)) = FILTERS.into_iter().find(|(known, ..)| known == name) else {
+            let near = did_you_mean(name, &names);
+            let message = format!("`{name}` is no filter of ours{near}; there are {}", names.join(", "));
+            return Err(TagError::new(self.tokens[self.at].offset, message));
+        };
+        self.filters += 1;
+        if self.filters > MAX_FILTERS_PER_TAG {
+            return Err(TagError::new(offset, format!("a tag has at most {MAX_FILTERS_PER_TAG} filters")));
+        }
+        self.at += 1;
+        self.used.has_default |= matches!(name, "default" | "d");
+        self.arguments(name, least, most)
+    }
+
+    fn test(&mut self, offset: usize) -> Result<bool, TagError> {
+        if matches!(self.token(0), Some(Token::Name(word)) if word == "not") {
+            self.at += 1;
+        }
+        let Some(Token::Name(name)) = self.token(0) else {
+            return Err(TagError::new(offset, "the name of a test follows `is`"));
+        };
+        let names = TESTS.map(|(name, _)| name);
+        let Some((name, arguments)) = TESTS.into_iter().find(|(known, _)| known == name) else {
+            let near = did_you_mean(name, &names);
+            let message = format!("`{name}` is no test of ours{near}; there are {}", names.join(", "));
+            return Err(TagError::new(self.tokens[self.at].offset, message));
+        };
+        self.at += 1;
+        self.arguments(name, arguments, arguments)
+    }
+
+    /// Counts the arguments, so that a wrong number is found here and not when a mail goes out.
+    fn arguments(&mut self, name: &str, least: usize, most: usize) -> Result<bool, TagError> {
+        let offset = self.tokens[self.at - 1].offset;
+        let count = match self.token(0) {
+            Some(Token::Sign("(")) => count_arguments(&self.tokens[self.at + 1..]),
+            _ => 0,
+        };
+        if (least..=most).contains(&count) {
+            // An opening parenthesis here belongs to the filter and calls nothing.
+            return Ok(!matches!(self.token(0), Some(Token::Sign("("))));
+        }
+        let message = match most {
+            0 => format!("`{name}` takes no argument"),
+            _ => format!("`{name}` takes one argument, like `{name}('…')`"),
+        };
+        Err(TagError::new(offset, message))
+    }
+
+    /// What follows `in` holds something for every contact: a list, a text or a field.
+    fn container(&mut self, offset: usize) -> Result<bool, TagError> {
+        let is_root = |name: &str| FIELDS.iter().any(|(root, _)| *root == name && name != "loop");
+        match self.token(0) {
+            Some(Token::Sign("[") | Token::Text(_)) => Ok(false),
+            Some(Token::Name(name)) if is_root(name) => Ok(false),
+            _ => Err(TagError::new(offset, "a list like ['FR', 'BE'], a text or a field follows `in`")),
+        }
+    }
+
+    fn token(&self, ahead: usize) -> Option<&Token> {
+        self.tokens.get(self.at + ahead).map(|placed| &placed.token)
+    }
+}
+
+fn count_arguments(behind_the_bracket: &[Placed]) -> usize {
+    let (mut depth, mut commas, mut any) = (0usize, 0, false);
+    for placed in behind_the_bracket {
+        match placed.token {
+            Token::Sign(")") if depth == 0 => break,
+            Token::Sign("(" | "[") => depth += 1,
+            Token::Sign(")" | "]") => depth = depth.saturating_sub(1),
+            Token::Sign(",") if depth == 0 => commas += 1,
+            _ => {}
+        }
+        any = true;
+    }
+    commas + usize::from(any)
+}
+
+fn unknown_variable(name: &str) -> String {
+    let mut known: Vec<String> = Vec::new();
+    for (root, fields) in FIELDS.iter().filter(|(root, _)| *root != "loop") {
+        known.extend(fields.iter().map(|field| format!("{root}.{field}")));
+    }
+    if let Some(full) = known.iter().find(|full| full.ends_with(&format!(".{name}"))) {
+        return format!("there is no variable {name:?}; write {full}");
+    }
+    let roots: Vec<&str> = FIELDS.iter().map(|(root, _)| *root).collect();
+    format!("there is no variable {name:?}{}; there are {}", did_you_mean(name, &roots), known.join(", "))
+}
