@@ -2,7 +2,11 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
+use jiff::{
+    Timestamp, ToSpan,
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 
 /// When something happened: as a local date, or as an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,14 @@ impl When {
         match self {
             When::Date(date) => date,
             When::Instant(instant) => instant.to_zoned(tz.clone()).date(),
+        }
+    }
+
+    /// The instant itself, or the first one of the date in the controller's time zone.
+    pub fn starts_at(self, tz: &TimeZone) -> Timestamp {
+        match self {
+            When::Instant(instant) => instant,
+            When::Date(date) => tz.to_timestamp(date.to_datetime(Time::midnight())).unwrap_or(Timestamp::MAX),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod content;
 pub mod dates;
 pub mod decision_table;
 pub mod eligibility;
+pub mod import;
 pub mod lang;
 pub mod located;
 pub mod merge;
