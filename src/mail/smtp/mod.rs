@@ -9,6 +9,8 @@ mod auth;
 mod connection;
 mod reply;
 mod server;
+#[cfg(test)]
+mod stories;
 mod submit;
 mod tls;
 mod wire;
