@@ -353,3 +353,53 @@ fn pem(der: &[u8]) -> SecretString {
     text.push_str("-----END PRIVATE KEY-----\n");
     SecretString::from(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RSA_512: &[u8] = include_bytes!("../../tests/data/dkim/rsa-512.pem");
+    const RSA_1024: &[u8] = include_bytes!("../../tests/data/dkim/rsa-1024.pem");
+    const RSA_2048: &[u8] = include_bytes!("../../tests/data/dkim/rsa-2048.pem");
+    const RSA_2048_PKCS1: &[u8] = include_bytes!("../../tests/data/dkim/rsa-2048-pkcs1.pem");
+    const ED25519: &[u8] = include_bytes!("../../tests/data/dkim/ed25519.pem");
+
+    #[test]
+    fn weak_keys_are_named_and_not_signed_with() {
+        let load = |pem: &[u8]| Signer::from_pem("news.example", "s1", Some(pem), None).map(drop);
+        assert_eq!(load(RSA_512), Err(KeyError::Refused(512)));
+        assert_eq!(load(RSA_1024), Err(KeyError::Weak(1024)));
+        assert_eq!(load(RSA_2048), Ok(()));
+        assert_eq!(load(ED25519), Err(KeyError::Unusable("RSA")));
+        assert_eq!(
+            load(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            Err(KeyError::Unusable("RSA"))
+        );
+        assert_eq!(load(b"no key"), Err(KeyError::Pem));
+    }
+
+    #[test]
+    fn pkcs1_and_pkcs8_are_the_same_key() {
+        let records = |pem: &[u8]| Signer::from_pem("news.example", "s1", Some(pem), None).unwrap().dns_records();
+        assert_eq!(records(RSA_2048), records(RSA_2048_PKCS1));
+        assert!(records(RSA_2048)[0].value.starts_with("v=DKIM1; k=rsa; p=MIIBIjANBgkqhkiG9w0B"));
+        let zone = records(RSA_2048)[0].zone_line();
+        assert!(zone.starts_with("s1._domainkey.news.example. IN TXT \"v=DKIM1; k=rsa; p="), "{zone}");
+        assert!(zone.split('"').all(|string| string.len() <= 255));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        for (domain, selector) in [("news example", "s1"), ("news.example", "s1;"), ("", "s1"), ("news..example", "s")]
+        {
+            let signer = Signer::from_pem(domain, selector, None, Some(ED25519));
+            assert!(matches!(signer, Err(KeyError::Name(_))), "{domain} {selector}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_shown() {
+        let signer = Signer::from_pem("News.Example", "s1", Some(RSA_2048), Some(ED25519)).unwrap();
+        assert_eq!(format!("{signer:?}"), "Signer(news.example, s1-ed, s1)");
+    }
+}

@@ -75,6 +75,10 @@ pub(super) fn push_mailbox(
     display_name: Option<&str>,
     address: &Address,
 ) -> Result<(), HeaderError> {
+    // A quoted local part without brackets around the address is taken for a name by some readers.
+    if display_name.is_none_or(|display_name| display_name.trim().is_empty()) && address.as_str().starts_with('"') {
+        return push_words(out, name, &format!("<{address}>"));
+    }
     push_phrase(out, name, display_name, address.as_str())
 }
 
@@ -195,7 +199,7 @@ mod tests {
         assert_eq!(from("Societe Exemple", "a@news.example"), "From: Societe Exemple <a@news.example>\r\n");
         assert_eq!(from("Doe, \"J\" \\", "a@news.example"), "From: \"Doe, \\\"J\\\" \\\\\" <a@news.example>\r\n");
         assert_eq!(from("Société", "a@news.example"), "From: =?utf-8?B?U29jacOpdMOp?= <a@news.example>\r\n");
-        assert_eq!(from("  ", "\"a b\"@news.example"), "From: \"a b\"@news.example\r\n");
+        assert_eq!(from("  ", "\"a b\"@news.example"), "From: <\"a b\"@news.example>\r\n");
         assert_eq!(from("", "é@bücher.example"), "From: é@xn--bcher-kva.example\r\n");
     }
 

@@ -4,5 +4,6 @@ mod canonical;
 pub mod catcher;
 pub mod compose;
 pub mod dkim;
+pub mod dkim_check;
 mod headers;
 pub mod smtp;
