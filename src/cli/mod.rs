@@ -1,2 +1,116 @@
-//! To come.
+//! Commands: thin. They look up, act through the pipeline, and answer.
+//!
+//! Exit codes: 0 done; 1 failed; 2 wrong usage or bad input; 3 refused by a rule.
+
+pub mod campaign;
+pub mod dkim;
+pub mod explain;
+pub mod init;
+pub mod output;
 pub mod rules;
+pub mod serve;
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{app::App, clock::Clock, config::Config};
+
+/// Email campaigns that reach those who may be written to, and nobody else.
+#[derive(Debug, Parser)]
+#[command(name = "ouinon", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Print the result as JSON on stdout and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a commented ouinon.toml and make the keys; asks nothing, overwrites nothing
+    Init,
+    /// Run the web pages, the scheduler and the sender
+    Serve(serve::ServeArgs),
+    /// Write, check, launch and follow campaigns
+    #[command(subcommand)]
+    Campaign(campaign::CampaignCommand),
+    /// Say whether a person may be written to about a product, and why
+    Explain(explain::ExplainArgs),
+    /// The rules in force, their sources, and decision tables
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
+    /// Signing keys of a sender's domain
+    #[command(subcommand)]
+    Dkim(dkim::DkimCommand),
+    /// Signing keys of the links in messages
+    #[command(subcommand)]
+    Key(dkim::KeyCommand),
+}
+
+/// An error that ends a command, with the exit code it ends with.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong usage or bad input: 2.
+    #[error("{0}")]
+    Input(String),
+    /// Refused by a rule: 3.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Runs the command line of this process.
+pub async fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match cli.run().await {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ouinon: {error:#}");
+            ExitCode::from(match error.downcast_ref::<Failure>() {
+                Some(Failure::Input(_)) => 2,
+                Some(Failure::Refused(_)) => 3,
+                None => 1,
+            })
+        }
+    }
+}
+
+impl Cli {
+    async fn run(self) -> anyhow::Result<ExitCode> {
+        let json = self.json;
+        match self.command {
+            Command::Init => init::init(json).await,
+            Command::Serve(args) => serve::run(&open().await?, args).await,
+            Command::Campaign(command) => campaign::run(&open().await?, command, json).await,
+            Command::Explain(args) => explain::run(&open().await?, args, json).await,
+            Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),
+            Command::Dkim(command) => dkim::run(&configuration()?, command, json),
+            Command::Key(command) => dkim::run_key(&open().await?, command, json).await,
+        }
+    }
+}
+
+/// The configuration of the current folder and environment.
+pub fn configuration() -> anyhow::Result<Config> {
+    let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    // A variable that is no text cannot be one of ours.
+    let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    Config::load(&dir, env).map_err(|error| Failure::Input(error.to_string()).into())
+}
+
+async fn open() -> anyhow::Result<App> {
+    Ok(App::open(configuration()?, Clock::System).await?)
+}
+
+/// Whoever reads our output may stop reading.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|e| e.downcast_ref::<io::Error>()).any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -21,7 +21,7 @@ macro_rules! words {
 
         impl std::str::FromStr for $name {
             type Err = $crate::domain::words::UnknownWord;
-            fn from_str(word: &str) -> std::result::Result<Self, Self::Err> {
+            fn from_str(word: &str) -> std::result::Result<Self, $crate::domain::words::UnknownWord> {
                 match word {
                     $($word => Ok($name::$variant),)+
                     _ => Err($crate::domain::words::UnknownWord {

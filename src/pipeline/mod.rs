@@ -1,4 +1,16 @@
-//! One file per stage; the pipeline owns the transactions.
+//! The stages, one file each. A stage owns its transactions and reads as a list of named steps.
+//!
+//! `import → contacts, consents → enqueue (decide) → deliveries → deliver (claim → decide → render →
+//! compose → decide again → submit → record) → events → suppressions → the next decide`.
 
+pub mod audience;
+pub mod campaigns;
+pub mod compile;
+pub mod deliver;
+pub mod enqueue;
 pub mod erase;
+pub mod explain;
+pub mod preflight;
+pub mod preview;
+pub mod report;
 pub mod suppress;

@@ -3,7 +3,10 @@
 use sqlx::FromRow;
 
 use super::{Result, Sql, Tx, on};
-use crate::domain::campaigns::{CampaignKind, CampaignState};
+use crate::domain::{
+    campaign_file::{BodyFormat, CampaignFile},
+    campaigns::{CampaignKind, CampaignState},
+};
 
 /// A row of `campaign`. What it says stands in `source`, the campaign file as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
@@ -22,8 +25,11 @@ pub struct Campaign {
     pub state: CampaignState,
     /// The campaign file.
     pub source: String,
-    /// Messages a minute at most.
-    pub rate_per_minute: i64,
+    /// How its body is written.
+    #[sqlx(try_from = "String")]
+    pub format: BodyFormat,
+    /// What it sends, frozen at launch (JSON); empty before.
+    pub frozen: String,
     /// When it starts by itself, in milliseconds.
     pub scheduled_at: Option<i64>,
     /// When it started, in milliseconds.
@@ -37,12 +43,12 @@ pub struct Campaign {
 }
 
 const ADD: Sql = Sql::same(
-    "INSERT INTO campaign (slug, product, kind, state, source, rate_per_minute, created_at, changed_at, scheduled_at,
-     launched_at, finished_at, enqueue_after, enqueued_at)
-     VALUES ($1, $2, $3, 'draft', $4, $5, $6, $6, NULL, NULL, NULL, 0, NULL) ON CONFLICT (slug) DO NOTHING",
+    "INSERT INTO campaign (slug, product, kind, state, source, format, frozen, created_at, changed_at,
+     scheduled_at, launched_at, finished_at, enqueue_after, enqueued_at)
+     VALUES ($1, $2, $3, 'draft', $4, $5, '', $6, $6, NULL, NULL, NULL, 0, NULL) ON CONFLICT (slug) DO NOTHING",
 );
 const EDIT: Sql = Sql::same(
-    "UPDATE campaign SET product = $2, kind = $3, source = $4, rate_per_minute = $5, changed_at = $6
+    "UPDATE campaign SET product = $2, kind = $3, source = $4, format = $5, changed_at = $6
      WHERE slug = $1 AND state = 'draft'",
 );
 const ALL: Sql = Sql::same("SELECT * FROM campaign ORDER BY id");
@@ -50,7 +56,8 @@ const BY_SLUG: Sql = Sql::same("SELECT * FROM campaign WHERE slug = $1");
 const BY_ID: Sql = Sql::same("SELECT * FROM campaign WHERE id = $1");
 const IN_STATE: Sql = Sql::same("SELECT * FROM campaign WHERE state = $1 ORDER BY id");
 const SCHEDULE: Sql = Sql::same(
-    "UPDATE campaign SET state = 'scheduled', scheduled_at = $2, changed_at = $3 WHERE id = $1 AND state = 'draft'",
+    "UPDATE campaign SET state = 'scheduled', frozen = $2, scheduled_at = $3, changed_at = $4
+     WHERE id = $1 AND state = 'draft'",
 );
 const START_DUE: Sql = Sql::same(
     "UPDATE campaign SET state = 'running', launched_at = $1, changed_at = $1
@@ -70,22 +77,14 @@ const LOCK: Sql =
     Sql::twin("SELECT state FROM campaign WHERE id = $1", "SELECT state FROM campaign WHERE id = $1 FOR SHARE");
 
 /// Adds a draft; false when the slug is taken.
-pub async fn add(
-    tx: &mut Tx,
-    slug: &str,
-    product: &str,
-    kind: CampaignKind,
-    source: &str,
-    rate_per_minute: i64,
-    now: i64,
-) -> Result<bool> {
+pub async fn add(tx: &mut Tx, file: &CampaignFile, source: &str, now: i64) -> Result<bool> {
     let sql = ADD.on(tx);
     on!(tx, |c| sqlx::query(sql)
-        .bind(slug)
-        .bind(product)
-        .bind(kind.as_str())
+        .bind(&file.slug)
+        .bind(&file.product)
+        .bind(file.kind.as_str())
         .bind(source)
-        .bind(rate_per_minute)
+        .bind(file.format.as_str())
         .bind(now)
         .execute(c)
         .await
@@ -93,22 +92,14 @@ pub async fn add(
 }
 
 /// Replaces what a draft says; false when it is no draft any more.
-pub async fn edit(
-    tx: &mut Tx,
-    slug: &str,
-    product: &str,
-    kind: CampaignKind,
-    source: &str,
-    rate_per_minute: i64,
-    now: i64,
-) -> Result<bool> {
+pub async fn edit(tx: &mut Tx, file: &CampaignFile, source: &str, now: i64) -> Result<bool> {
     let sql = EDIT.on(tx);
     on!(tx, |c| sqlx::query(sql)
-        .bind(slug)
-        .bind(product)
-        .bind(kind.as_str())
+        .bind(&file.slug)
+        .bind(&file.product)
+        .bind(file.kind.as_str())
         .bind(source)
-        .bind(rate_per_minute)
+        .bind(file.format.as_str())
         .bind(now)
         .execute(c)
         .await
@@ -139,10 +130,17 @@ pub async fn in_state(tx: &mut Tx, state: CampaignState) -> Result<Vec<Campaign>
     on!(tx, |c| sqlx::query_as(sql).bind(state.as_str()).fetch_all(c).await)
 }
 
-/// Makes a draft start at `at`; false when it is no draft.
-pub async fn schedule(tx: &mut Tx, id: i64, at: i64, now: i64) -> Result<bool> {
+/// Freezes what a draft sends and makes it start at `at`; false when it is no draft.
+pub async fn schedule(tx: &mut Tx, id: i64, frozen: &str, at: i64, now: i64) -> Result<bool> {
     let sql = SCHEDULE.on(tx);
-    on!(tx, |c| sqlx::query(sql).bind(id).bind(at).bind(now).execute(c).await.map(|d| d.rows_affected() == 1))
+    on!(tx, |c| sqlx::query(sql)
+        .bind(id)
+        .bind(frozen)
+        .bind(at)
+        .bind(now)
+        .execute(c)
+        .await
+        .map(|d| d.rows_affected() == 1))
 }
 
 /// Starts every scheduled campaign whose time has come, and returns how many.

@@ -159,9 +159,13 @@ const CLAIM_DUE: Sql = Sql::twin(
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
      RETURNING delivery.contact_id, delivery.attempts",
 );
-const RELEASE: Sql = Sql::same(
+const RELEASE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
-     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'",
+     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
+     AND contact_id IN (SELECT value FROM json_each($3))",
+    "UPDATE delivery SET state = 'queued', worker_id = NULL
+     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
+     AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json)))",
 );
 const SUBMITTING: Sql = Sql::twin(
     "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1
@@ -197,6 +201,10 @@ const RECORD: Sql = Sql::twin(
      ended_at bigint, bounce_class text, reply text)
      WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
      AND delivery.contact_id = r.contact_id",
+);
+const FAIL: Sql = Sql::same(
+    "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
+     WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
 );
 const ABANDON_CLAIMED: Sql =
     Sql::same("UPDATE delivery SET state = 'queued', worker_id = NULL WHERE worker_id = $1 AND state = 'claimed'");
@@ -266,10 +274,13 @@ pub async fn claim_due(tx: &mut Tx, campaign: i64, worker: i64, now: i64, limit:
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(worker).bind(now).bind(limit).fetch_all(c).await)
 }
 
-/// Gives back everything a worker has claimed of a campaign and not submitted.
-pub async fn release(tx: &mut Tx, campaign: i64, worker: i64) -> Result<u64> {
-    let sql = RELEASE.on(tx);
-    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).execute(c).await.map(|d| d.rows_affected()))
+/// Gives claimed deliveries back to the queue.
+pub async fn release(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) -> Result<u64> {
+    if contacts.is_empty() {
+        return Ok(0);
+    }
+    let (sql, list) = (RELEASE.on(tx), super::json(contacts));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(list).execute(c).await.map(|d| d.rows_affected()))
 }
 
 /// Marks claimed deliveries as being submitted, and returns those that still were the worker's to
@@ -292,12 +303,26 @@ pub async fn change(tx: &mut Tx, campaign: i64, worker: i64, changes: &[Changed]
 }
 
 /// Records what became of submissions.
-pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[Outcome]) -> Result<u64> {
+pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[&Outcome]) -> Result<u64> {
     if outcomes.is_empty() {
         return Ok(0);
     }
     let (sql, rows) = (RECORD.on(tx), super::json(outcomes));
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(rows).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// Ends a claimed delivery whose message cannot be made.
+pub async fn fail(tx: &mut Tx, campaign: i64, worker: i64, contact: i64, why: &str, now: i64) -> Result<()> {
+    let sql = FAIL.on(tx);
+    on!(tx, |c| sqlx::query(sql)
+        .bind(campaign)
+        .bind(worker)
+        .bind(contact)
+        .bind(why)
+        .bind(now)
+        .execute(c)
+        .await
+        .map(|_| ()))
 }
 
 /// What a dead worker held: claimed goes back to the queue, submitting becomes unknown.

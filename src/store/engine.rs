@@ -145,6 +145,11 @@ impl Db {
         }
     }
 
+    /// Whether this is SQLite: one file, one machine, one sender.
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self, Db::Lite { .. })
+    }
+
     /// Closes every connection, waiting for those in use.
     pub async fn close(&self) {
         match self {

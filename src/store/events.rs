@@ -28,6 +28,12 @@ const SERIES: Sql = Sql::same(
      GROUP BY minute, kind ORDER BY minute, kind",
 );
 
+const UNSUBSCRIBES_BY: Sql = Sql::same(
+    "SELECT d.relationship, d.provider_group, CAST(COUNT(DISTINCT e.address_hash) AS BIGINT)
+     FROM event e JOIN delivery d ON d.campaign_id = e.campaign_id AND d.address_hash = e.address_hash
+     WHERE e.campaign_id = $1 AND e.kind = 'unsubscribe' GROUP BY d.relationship, d.provider_group",
+);
+
 /// Records an event.
 pub async fn add(tx: &mut Tx, campaign: i64, kind: EventKind, class: &str, hash: AddressHash, at: i64) -> Result<()> {
     let sql = ADD.on(tx);
@@ -52,4 +58,10 @@ pub async fn count(tx: &mut Tx, campaign: i64) -> Result<Vec<(String, String, i6
 pub async fn series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, String, i64)>> {
     let sql = SERIES.on(tx);
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).fetch_all(c).await)
+}
+
+/// People who unsubscribed: relationship, provider group, people.
+pub async fn unsubscribes_by(tx: &mut Tx, campaign: i64) -> Result<Vec<(String, String, i64)>> {
+    let sql = UNSUBSCRIBES_BY.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
 }

@@ -4,6 +4,10 @@ use super::{Result, Sql, Tx, on};
 
 const ADD: Sql = Sql::same("INSERT INTO worker (beat, started_at) VALUES (0, $1) RETURNING id");
 const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1 WHERE id = $1");
+const REVIVE: Sql = Sql::twin(
+    "INSERT INTO worker (id, beat, started_at) VALUES ($1, 0, $2)",
+    "INSERT INTO worker (id, beat, started_at) OVERRIDING SYSTEM VALUE VALUES ($1, 0, $2)",
+);
 const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
 const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
 
@@ -17,6 +21,12 @@ pub async fn add(tx: &mut Tx, now: i64) -> Result<i64> {
 pub async fn beat(tx: &mut Tx, id: i64) -> Result<bool> {
     let sql = BEAT.on(tx);
     on!(tx, |c| sqlx::query(sql).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+}
+
+/// Puts a worker that was taken for dead back on the list.
+pub async fn revive(tx: &mut Tx, id: i64, now: i64) -> Result<()> {
+    let sql = REVIVE.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(now).execute(c).await.map(|_| ()))
 }
 
 /// Every registered worker with its heartbeat.

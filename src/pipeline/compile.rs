@@ -1,0 +1,125 @@
+//! A campaign made ready to be judged and sent: its file read, its product found, its message
+//! frozen and compiled, its signer loaded.
+
+use std::fs;
+
+use crate::{
+    app::App,
+    domain::{
+        address::covering_domains,
+        campaign_file::CampaignFile,
+        campaigns::Terms,
+        content::{self, Controller, Frozen, Message},
+        located::Problems,
+        templates::RenderError,
+    },
+    mail::dkim::{self, Signer},
+    store::{
+        Tx,
+        campaigns::Campaign,
+        products::{self, Product},
+    },
+};
+
+/// A campaign as the stages use it. Made once, shared by all.
+pub struct Compiled {
+    /// Key; 0 while it is not stored.
+    pub id: i64,
+    /// What its file says.
+    pub file: CampaignFile,
+    /// What `decide` reads of it.
+    pub terms: Terms,
+    /// Its product.
+    pub product: Product,
+    /// Its message.
+    pub message: Message,
+    /// Signs for the sender's domain, when there is a key.
+    pub signer: Option<Signer>,
+}
+
+/// Why a campaign cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// What is written is wrong.
+    #[error("{0}")]
+    Written(Problems),
+    /// Its product does not exist.
+    #[error("there is no product {0:?}; add it with `ouinon product add {0}`")]
+    NoProduct(String),
+    /// Its frozen message does not compile.
+    #[error("the message does not compile: {0}")]
+    Message(#[from] RenderError),
+    /// The signing key cannot be used.
+    #[error("DKIM key of {domain}: {error}")]
+    Dkim {
+        /// Which domain.
+        domain: String,
+        /// What is wrong.
+        error: dkim::KeyError,
+    },
+    /// The database fails.
+    #[error("database: {0}")]
+    Store(#[from] sqlx::Error),
+}
+
+impl Compiled {
+    /// Compiles a stored campaign: as it was frozen at launch, or as its file stands.
+    pub async fn of_row(app: &App, tx: &mut Tx, row: &Campaign) -> Result<Compiled, Unusable> {
+        let file = CampaignFile::parse(&row.source, Some(row.format)).map_err(Unusable::Written)?;
+        let frozen = serde_json::from_str::<Frozen>(&row.frozen).ok();
+        let mut compiled = Compiled::new(app, tx, file, frozen).await?;
+        compiled.id = row.id;
+        Ok(compiled)
+    }
+
+    /// Compiles a file that is not stored.
+    pub async fn of_file(app: &App, tx: &mut Tx, file: CampaignFile) -> Result<Compiled, Unusable> {
+        Compiled::new(app, tx, file, None).await
+    }
+
+    async fn new(app: &App, tx: &mut Tx, file: CampaignFile, frozen: Option<Frozen>) -> Result<Compiled, Unusable> {
+        let product = products::by_slug(tx, &file.product).await?;
+        let product = product.ok_or_else(|| Unusable::NoProduct(file.product.clone()))?;
+        let frozen = match frozen {
+            Some(frozen) => frozen,
+            None => content::freeze(&file, &product.name, &controller(app)).map_err(Unusable::Written)?,
+        };
+        let postal_known = !app.config.controller.postal_address.is_empty();
+        Ok(Compiled {
+            id: 0,
+            terms: file.terms(postal_known, product.for_business),
+            signer: signer(app, file.from.address.domain())?,
+            message: Message::new(frozen)?,
+            product,
+            file,
+        })
+    }
+}
+
+/// On whose behalf messages are sent, as far as it is configured.
+fn controller(app: &App) -> Controller {
+    let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+    let c = &app.config.controller;
+    Controller {
+        name: c.name.clone(),
+        postal_address: some(&c.postal_address),
+        contact: some(&c.contact),
+        retention_months: app.config.rules.retention_months,
+    }
+}
+
+/// The signer of the sender's domain, or of the nearest parent that has a key: DMARC's relaxed
+/// alignment accepts it (H-4).
+fn signer(app: &App, domain: &str) -> Result<Option<Signer>, Unusable> {
+    let folder = App::keys_folder(&app.config).join("dkim");
+    for domain in covering_domains(domain) {
+        let folder = folder.join(domain);
+        let Ok(selector) = fs::read_to_string(folder.join("selector")) else { continue };
+        let selector = selector.trim();
+        let keys = folder.join(selector);
+        return Signer::from_files(domain, selector, &keys.join("rsa.pem"), &keys.join("ed25519.pem"))
+            .map(Some)
+            .map_err(|error| Unusable::Dkim { domain: domain.to_owned(), error });
+    }
+    Ok(None)
+}

@@ -1,0 +1,57 @@
+//! Deliver: claim → decide → render and compose → decide again → submit → record.
+//!
+//! Submitting itself happens between [`gate::pass`] and its next call, with no transaction open.
+//! What passed the gate is on disk as `submitting`: interrupted there, it ends as unknown.
+
+pub mod claim;
+pub mod gate;
+pub mod prepare;
+
+use std::{fmt, sync::Arc};
+
+use super::compile::Compiled;
+use crate::{
+    domain::{address::AddressHash, eligibility::Basis, eligibility::Tracking},
+    mail::smtp::Envelope,
+    store::contacts::Contact,
+};
+
+/// A claimed delivery that may be sent as far as is known, not yet rendered.
+#[derive(Debug)]
+pub struct Claim {
+    /// The recipient.
+    pub contact: Contact,
+    /// Submissions before this one.
+    pub attempts: i64,
+    /// Basis of the decision at the claim; the message states it.
+    pub basis: Basis,
+    /// Tracking that was decided.
+    pub tracking: Tracking,
+}
+
+/// A message ready to go, its last decision still to come.
+pub struct Job {
+    /// Its campaign.
+    pub campaign: Arc<Compiled>,
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Keyed hash of the address.
+    pub address_hash: AddressHash,
+    /// Submissions before this one.
+    pub attempts: i64,
+    /// Basis that the message states.
+    pub basis: Basis,
+    /// Tracking that the message holds.
+    pub tracking: Tracking,
+    /// From whom and to whom.
+    pub envelope: Envelope,
+    /// The signed bytes.
+    pub message: Vec<u8>,
+}
+
+/// Debug output shows no person: it may reach a log.
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Job(campaign {}, contact {})", self.campaign.id, self.contact_id)
+    }
+}

@@ -1,0 +1,165 @@
+//! Prepare: render, compose and sign one message. Pure work, no waiting.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Claim, Job};
+use crate::{
+    app::App,
+    domain::{
+        address::{Address, AddressError},
+        campaigns::CampaignKind,
+        content::{Injected, Rendered},
+        dates::Dated,
+        eligibility::Basis,
+        merge::MergeContact,
+        templates::RenderError,
+        tokens::{Purpose as TokenPurpose, Token},
+    },
+    mail::{
+        compose::{ComposeError, FeedbackId, List, Mailbox, Parts, Purpose, compose},
+        smtp::Envelope,
+    },
+    pipeline::compile::Compiled,
+    store::contacts::Contact,
+};
+
+/// Why a message cannot be made for a person. Names no person.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The stored address is none.
+    #[error("the address is not valid: {0}")]
+    Address(#[from] AddressError),
+    /// The template fails.
+    #[error("the message cannot be rendered: {0}")]
+    Render(#[from] RenderError),
+    /// The message would break a standard.
+    #[error("the message cannot be composed: {0}")]
+    Compose(#[from] ComposeError),
+    /// Links have nowhere to lead.
+    #[error("public.url is not configured: recipients' links need it")]
+    NoPublicUrl,
+}
+
+/// A message and what it was made of.
+pub struct Prepared {
+    /// Subject and parts.
+    pub rendered: Rendered,
+    /// The signed bytes.
+    pub bytes: Vec<u8>,
+    /// The address it goes to.
+    pub to: Address,
+}
+
+/// Makes the message of a claim.
+pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Job, PrepareError> {
+    let prepared = message(app, campaign, &claim.contact, claim.basis, false, now)?;
+    Ok(Job {
+        campaign: Arc::clone(campaign),
+        contact_id: claim.contact.id,
+        address_hash: claim.contact.address_hash,
+        attempts: claim.attempts,
+        basis: claim.basis,
+        tracking: claim.tracking,
+        envelope: Envelope { from: Some(campaign.file.from.address.clone()), to: prepared.to },
+        message: prepared.bytes,
+    })
+}
+
+/// Makes the message that a contact gets, or would get; a test is marked, and its links change nothing.
+pub fn message(
+    app: &App,
+    campaign: &Compiled,
+    contact: &Contact,
+    basis: Basis,
+    test: bool,
+    now: Timestamp,
+) -> Result<Prepared, PrepareError> {
+    let to = Address::parse(&contact.address)?;
+    let token = app.keys.tokens.sign(&token(app, campaign, contact, test));
+    let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
+    let unsubscribe_url = format!("{base}/o/{token}");
+    let merge = merge(contact);
+    let collected_at = Dated::read(&contact.collected_at).known().map(|when| when.local_date(app.tz()));
+    let injected = Injected {
+        basis,
+        unsubscribe_url: &unsubscribe_url,
+        preferences_url: None,
+        why_url: None,
+        source: Some(contact.source.as_str()).filter(|s| !s.is_empty()),
+        source_kind: contact.source_kind,
+        collected_at,
+        test,
+    };
+    let rendered = campaign.message.render(&merge, &injected)?;
+    let file = &campaign.file;
+    let list = List { name: &campaign.product.name, slug: &campaign.product.slug, unsubscribe_url: &unsubscribe_url };
+    let purpose = match file.kind {
+        CampaignKind::Service => Purpose::Service,
+        CampaignKind::Marketing | CampaignKind::Repermission => Purpose::Marketing(list),
+    };
+    let feedback_id = feedback_id(app, campaign)?;
+    let mut bytes = compose(&Parts {
+        purpose,
+        from: mailbox(&file.from.name, &file.from.address),
+        to: mailbox("", &to),
+        reply_to: file.reply_to.as_ref().map(|r| mailbox(&r.name, &r.address)),
+        subject: &rendered.subject,
+        text: &rendered.text,
+        html: Some(&rendered.html),
+        lang: campaign.message.frozen().lang(&merge),
+        date: now,
+        message_id: &message_id(&token, file.from.address.domain()),
+        feedback_id: feedback_id.as_ref(),
+        test,
+    })?;
+    if let Some(signer) = &campaign.signer {
+        let mut signed = signer.sign(&bytes, now);
+        signed.append(&mut bytes);
+        bytes = signed;
+    }
+    Ok(Prepared { rendered, bytes, to })
+}
+
+fn token(app: &App, campaign: &Compiled, contact: &Contact, test: bool) -> Token {
+    Token {
+        purpose: TokenPurpose::Unsubscribe,
+        address: contact.address_hash,
+        // Ids count up from 1; a database with four billion of either is not met.
+        product: campaign.product.id as u32,
+        campaign: campaign.id as u32,
+        product_scope: app.config.unsubscribe.one_click_product_only,
+        test,
+    }
+}
+
+/// One id for one delivery, whatever the attempt, and no address in it.
+fn message_id(token: &str, domain: &str) -> String {
+    let digest = Sha256::digest(token.as_bytes());
+    let unique: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+    format!("{unique}@{domain}")
+}
+
+fn feedback_id(app: &App, campaign: &Compiled) -> Result<Option<FeedbackId>, ComposeError> {
+    let Some(sender) = &app.config.smtp.feedback_sender_id else { return Ok(None) };
+    FeedbackId::new(&[&campaign.file.slug, campaign.file.kind.as_str(), &campaign.product.slug], sender).map(Some)
+}
+
+fn mailbox<'a>(name: &'a str, address: &'a Address) -> Mailbox<'a> {
+    Mailbox { name: Some(name).filter(|n| !n.is_empty()), address }
+}
+
+fn merge(contact: &Contact) -> MergeContact {
+    let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+    MergeContact {
+        email: contact.address.clone(),
+        first_name: some(&contact.first_name),
+        last_name: some(&contact.last_name),
+        company: some(&contact.company),
+        job_title: some(&contact.job_title),
+        country: some(&contact.country),
+        language: some(&contact.language),
+    }
+}

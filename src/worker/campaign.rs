@@ -1,0 +1,190 @@
+//! One running campaign: enqueueing and sending side by side, at its rate.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{mpsc, watch};
+
+use super::{seats::ServerLimit, stopped};
+use crate::{
+    app::App,
+    domain::{campaign_file::Rate, campaigns::CampaignState},
+    pipeline::{
+        compile::Compiled,
+        deliver::{Claim, Job, claim, prepare},
+        enqueue,
+    },
+    store::{self, campaigns, deliveries},
+};
+
+/// Deliveries claimed at a time, at most.
+const CLAIM: i64 = 500;
+/// Seconds of the permitted rate that are claimed ahead, at most.
+const AHEAD_SECONDS: f64 = 1.0;
+/// How long to wait when there is nothing to claim, or the database fails.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What a campaign's task works with.
+pub struct Task {
+    pub app: App,
+    pub worker: i64,
+    pub campaign: Arc<Compiled>,
+    pub jobs: mpsc::Sender<Job>,
+    pub server_limit: Option<Arc<ServerLimit>>,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Task {
+    /// Works until the campaign no longer runs or the worker is told to stop.
+    pub async fn run(self) {
+        let task = Arc::new(self);
+        let enqueueing = tokio::spawn(Arc::clone(&task).enqueue());
+        task.send().await;
+        let _ = enqueueing.await;
+    }
+
+    async fn enqueue(self: Arc<Task>) {
+        while !*self.stop.borrow() {
+            match enqueue::step(&self.app, &self.campaign).await {
+                // Others write too: whoever waits for the write lock gets it between two pages.
+                Ok(enqueue::Step::More) => tokio::task::yield_now().await,
+                Ok(enqueue::Step::Ended | enqueue::Step::Stopped) => return,
+                Err(error) => {
+                    tracing::error!(campaign = self.campaign.file.slug, %error, "enqueueing waits for the database");
+                    tokio::time::sleep(IDLE).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self) {
+        let limit = limiter(self.campaign.file.rate());
+        let batch = batch(self.campaign.file.rate());
+        let mut after = 0;
+        loop {
+            if *self.stop.borrow() {
+                return;
+            }
+            match self.claim(after, batch).await {
+                Ok(Turn::Claims { claims, next }) => {
+                    after = next;
+                    self.feed(claims, &limit).await;
+                }
+                Ok(Turn::Nothing) => {
+                    after = 0;
+                    tokio::time::sleep(IDLE).await;
+                }
+                Ok(Turn::Over) => return,
+                Err(error) => {
+                    tracing::error!(campaign = self.campaign.file.slug, %error, "sending waits for the database");
+                    tokio::time::sleep(IDLE).await;
+                }
+            }
+        }
+    }
+
+    /// One claim; when there is nothing, finishes the campaign if nothing is left at all.
+    async fn claim(&self, after: i64, batch: i64) -> store::Result<Turn> {
+        let claimed = claim::claim(&self.app, &self.campaign, self.worker, after, batch).await?;
+        if claimed.taken > 0 {
+            return Ok(Turn::Claims { claims: claimed.claims, next: claimed.last.unwrap_or(after) });
+        }
+        if after > 0 {
+            // Released deliveries may lie behind the bound.
+            return Ok(Turn::Claims { claims: Vec::new(), next: 0 });
+        }
+        let mut tx = self.app.db.read().await?;
+        let row = campaigns::by_id(&mut tx, self.campaign.id).await?;
+        drop(tx);
+        match row {
+            Some(row) if row.state == CampaignState::Running && row.enqueued_at.is_none() => Ok(Turn::Nothing),
+            Some(row) if row.state == CampaignState::Running => {
+                let mut tx = self.app.db.write().await?;
+                let finished = campaigns::finish(&mut tx, row.id, self.app.now().as_millisecond()).await?;
+                tx.commit().await?;
+                Ok(if finished { Turn::Over } else { Turn::Nothing })
+            }
+            _ => Ok(Turn::Over),
+        }
+    }
+
+    /// Makes the messages and hands them to the seats at the permitted rate.
+    async fn feed(&self, claims: Vec<Claim>, limit: &DefaultDirectRateLimiter) {
+        let mut stop = self.stop.clone();
+        let mut claims = claims.into_iter();
+        while let Some(claim) = claims.next() {
+            let contact_id = claim.contact.id;
+            let now = self.app.now();
+            let job = match prepare::prepare(&self.app, &self.campaign, claim, now) {
+                Ok(job) => job,
+                Err(error) => {
+                    tracing::error!(campaign = self.campaign.file.slug, %error, "a message cannot be made");
+                    self.give_up(contact_id, &error).await;
+                    continue;
+                }
+            };
+            let turn = async {
+                limit.until_ready().await;
+                if let Some(server) = &self.server_limit {
+                    server.until_ready().await;
+                }
+                let _ = self.jobs.send(job).await;
+            };
+            tokio::select! {
+                () = turn => {}
+                () = stopped(&mut stop) => {
+                    let rest: Vec<i64> = std::iter::once(contact_id).chain(claims.map(|c| c.contact.id)).collect();
+                    self.release(&rest).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn release(&self, contacts: &[i64]) {
+        let released = async {
+            let mut tx = self.app.db.write().await?;
+            deliveries::release(&mut tx, self.campaign.id, self.worker, contacts).await?;
+            tx.commit().await
+        };
+        if let Err(error) = released.await {
+            tracing::error!(%error, "claims stay until the worker has left");
+        }
+    }
+
+    /// A message that cannot be made for this person ends as bounced, with why.
+    async fn give_up(&self, contact_id: i64, why: &prepare::PrepareError) {
+        let ended = async {
+            let mut tx = self.app.db.write().await?;
+            let now = self.app.now().as_millisecond();
+            deliveries::fail(&mut tx, self.campaign.id, self.worker, contact_id, &why.to_string(), now).await?;
+            tx.commit().await
+        };
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "a failed delivery could not be recorded");
+        }
+    }
+}
+
+/// What a claim leads to.
+enum Turn {
+    /// Something to send; the next claim goes on after contact `next`.
+    Claims { claims: Vec<Claim>, next: i64 },
+    /// Nothing for now.
+    Nothing,
+    /// The campaign is finished, paused or cancelled.
+    Over,
+}
+
+/// A small burst: a second of silence is not made good by a burst that a receiver would see.
+fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
+    let per_second = (f64::from(rate.per_hour()) / 3600.0).max(1.0);
+    let burst = NonZeroU32::new((per_second / 20.0) as u32).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::with_period(rate.interval()).expect("an interval is longer than nothing");
+    RateLimiter::direct(quota.allow_burst(burst))
+}
+
+/// No more is claimed than goes out within a second or so: refusals must stay fresh.
+fn batch(rate: Rate) -> i64 {
+    ((f64::from(rate.per_hour()) / 3600.0 * AHEAD_SECONDS) as i64).clamp(1, CLAIM)
+}
