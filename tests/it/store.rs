@@ -6,7 +6,8 @@ mod statements;
 use ouinon::{
     domain::{
         address::{Address, AddressHash},
-        campaigns::{CampaignKind, DeliveryState},
+        campaign_file::CampaignFile,
+        campaigns::DeliveryState,
         consents::{ConsentState, Proof},
         contacts::{AddressKind, ContactKind, LegalForm, Relationship, SourceKind},
         suppressions::{Origin, Scope, SuppressionReason},
@@ -122,7 +123,7 @@ async fn stored(world: &World, contact: Contact) -> Contact {
 async fn queued(world: &World, addresses: &[&str]) -> (i64, Vec<Contact>) {
     let campaign = world
         .tx(async |tx| {
-            store::campaigns::add(tx, "autumn", "crm", CampaignKind::Marketing, "…", 600, world.now()).await?;
+            store::campaigns::add(tx, &autumn(), AUTUMN, world.now()).await?;
             store::campaigns::by_slug(tx, "autumn").await
         })
         .await
@@ -206,7 +207,7 @@ on_both! {
             .tx(async |tx| {
                 store::consents::add(tx, std::slice::from_ref(&undated)).await?;
                 let id = store::suppressions::add(tx, &no).await?;
-                store::campaigns::add(tx, "autumn", "crm", CampaignKind::Marketing, "…", 600, world.now()).await?;
+                store::campaigns::add(tx, &autumn(), AUTUMN, world.now()).await?;
                 let campaign = store::campaigns::by_slug(tx, "autumn").await?.expect("it was added");
                 let next = store::deliveries::next_attempt(tx, campaign.id).await?;
                 Ok((campaign, next, id, store::suppressions::page(tx, 0, 10).await?))
@@ -312,7 +313,8 @@ on_both! {
             bounce_class: String::new(),
             reply: "250 2.0.0 Ok: \"queued\" as 'é'".into(),
         };
-        let all = [outcome(ids[1], DeliveryState::Accepted), outcome(ids[2], DeliveryState::Deferred)];
+        let outcomes = [outcome(ids[1], DeliveryState::Accepted), outcome(ids[2], DeliveryState::Deferred)];
+        let all: Vec<&Outcome> = outcomes.iter().collect();
         assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, one, &all).await).await, 1);
         assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, two, &all).await).await, 1);
         assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, two, &all).await).await, 0);
@@ -344,4 +346,12 @@ on_both! {
         assert!(resolve().await);
         assert!(!resolve().await, "it is known now");
     }
+}
+
+/// A campaign file that says as little as one may.
+const AUTUMN: &str = "+++\nslug = \"autumn\"\nproduct = \"crm\"\nsubject = \"Bonjour\"\n\
+                      from = \"Société Exemple <actu@news.example>\"\n+++\nBonjour.\n";
+
+fn autumn() -> CampaignFile {
+    CampaignFile::parse(AUTUMN, None).expect("the file is valid")
 }
