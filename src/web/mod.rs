@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 pub use public::{Counters, Public};
 pub use server::{Limits, serve_router};
+pub use transport::Peer;
 
 use crate::app::App;
 

@@ -53,17 +53,7 @@ pub async fn secure(mut response: Response) -> Response {
     set_default(header::REFERRER_POLICY, "no-referrer");
     set_default(header::CACHE_CONTROL, "no-store");
     set_default(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    space_allow(headers);
     response
-}
-
-/// `GET,HEAD` as the router writes it becomes `GET, HEAD` as everybody else does.
-fn space_allow(headers: &mut HeaderMap) {
-    let allow = headers.get(header::ALLOW).and_then(|value| value.to_str().ok());
-    let spaced = allow.map(|list| list.split(',').map(str::trim).collect::<Vec<_>>().join(", "));
-    if let Some(Ok(value)) = spaced.map(|list| HeaderValue::from_str(&list)) {
-        headers.insert(header::ALLOW, value);
-    }
 }
 
 /// A panic of one request is an answer 500, not the end of the process.

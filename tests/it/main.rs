@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod http;
 mod invariants;
 mod needs;
+mod one_click;
 mod postgres;
 mod source;
 mod store;

@@ -42,11 +42,11 @@ const ODD_TEXTS: &[&str] = &[
     "[\"a\"]",
 ];
 
-fn hash(world: &World, address: &str) -> AddressHash {
+pub fn hash(world: &World, address: &str) -> AddressHash {
     world.app.keys.suppression.hash(&Address::parse(address).expect("an address"))
 }
 
-fn contact(world: &World, address: &str) -> Contact {
+pub fn contact(world: &World, address: &str) -> Contact {
     Contact {
         id: 0,
         address: address.to_owned(),

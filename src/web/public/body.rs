@@ -117,3 +117,99 @@ async fn next_data(body: &mut Body) -> Result<Option<Bytes>, BodyError> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read_now(kind: Option<&str>, body: Vec<u8>) -> Result<Asked, BodyError> {
+        let mut request = Request::builder().method("POST").uri("/o/x");
+        if let Some(kind) = kind {
+            request = request.header(header::CONTENT_TYPE, kind);
+        }
+        let request = request.body(Body::from(body)).unwrap();
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read(request))
+    }
+
+    /// Percent-decoding written another way than the product's, to judge it by.
+    fn decoded(text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = text;
+        while let [first, tail @ ..] = rest {
+            rest = tail;
+            let hex = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
+            match (first, tail) {
+                (b'+', _) => out.push(b' '),
+                (b'%', [a, b, after @ ..]) if hex(*a).is_some() && hex(*b).is_some() => {
+                    out.push(hex(*a).unwrap() * 16 + hex(*b).unwrap());
+                    rest = after;
+                }
+                _ => out.push(*first),
+            }
+        }
+        out
+    }
+
+    fn holds_the_field(body: &[u8]) -> bool {
+        body.split(|b| *b == b'&').any(|pair| {
+            let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+            let value = decoded(pair.get(at + 1..).unwrap_or_default());
+            let value = String::from_utf8_lossy(&value).into_owned();
+            decoded(&pair[..at]) == b"List-Unsubscribe" && value.trim() == "One-Click"
+        })
+    }
+
+    #[test]
+    fn the_exact_field_in_either_encoding_is_a_one_click() {
+        let multipart = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--b\r\n\
+            Content-Disposition: form-data; name=\"List-Unsubscribe\"\r\nContent-Type: text/plain\r\n\r\nOne-Click\r\n--b--\r\n";
+        for (kind, body) in [
+            (Some("application/x-www-form-urlencoded"), "List-Unsubscribe=One-Click"),
+            (Some("Application/X-WWW-Form-Urlencoded; charset=UTF-8"), "a=b&List%2DUnsubscribe=One-Click\r\n"),
+            (None, "List-Unsubscribe=One-Click"),
+            (Some("multipart/form-data; boundary=b"), multipart),
+            (Some("Multipart/Form-Data; boundary=\"b\""), multipart),
+        ] {
+            assert_eq!(read_now(kind, body.into()), Ok(Asked::OneClick), "{kind:?} {body}");
+        }
+    }
+
+    #[test]
+    fn a_broken_multipart_asks_for_nothing() {
+        for body in ["", "--b", "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Cl"] {
+            assert_eq!(read_now(Some("multipart/form-data; boundary=b"), body.into()), Err(BodyError::Nothing));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics_and_only_the_exact_field_suppresses(
+            kind in prop_oneof![
+                Just(None), Just(Some("application/x-www-form-urlencoded")), Just(Some("multipart/form-data; boundary=b")),
+                Just(Some("multipart/form-data")), Just(Some("text/plain")), Just(Some(""))],
+            mut body in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..300),
+                Just(b"x=1&List-Unsubscribe=One-Click&y".to_vec()),
+                Just(b"List%2dUnsubscribe=+One%2DClick".to_vec()),
+                Just(b"--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n".to_vec())],
+            edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            for (at, byte) in edits {
+                if !body.is_empty() {
+                    let at = at.index(body.len());
+                    body[at] = byte;
+                }
+            }
+            let asked = read_now(kind, body.clone());
+            if kind.is_none_or(|k| k.is_empty() || k.ends_with("urlencoded")) {
+                prop_assert_eq!(asked == Ok(Asked::OneClick), holds_the_field(&body));
+            } else if asked == Ok(Asked::OneClick) {
+                let text = String::from_utf8_lossy(&body).into_owned();
+                prop_assert!(kind.is_some_and(|k| k.contains("boundary")));
+                prop_assert!(text.contains("List-Unsubscribe") && text.contains("One-Click"));
+            }
+        }
+    }
+}

@@ -64,7 +64,7 @@ const STYLE: &str = include_str!("../../../templates/public/style.css");
 /// The routes, with pages for what is not there and what is not allowed.
 pub fn routes(public: Public) -> Router {
     Router::new()
-        .route("/o/{token}", get(unsubscribe::show).post(unsubscribe::press))
+        .route("/o/{token}", get(unsubscribe::show).post(unsubscribe::press).fallback(form_not_allowed))
         .route("/", get(page::home))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
@@ -98,6 +98,11 @@ async fn ready(State(public): State<Public>) -> Response {
 
 async fn not_found(State(public): State<Public>, headers: HeaderMap) -> Response {
     page::not_found(&public, &headers)
+}
+
+/// The answer to other methods where there is a form (U13).
+async fn form_not_allowed(State(public): State<Public>, headers: HeaderMap) -> Response {
+    ([(header::ALLOW, "GET, HEAD, POST")], page::not_allowed(&public, &headers)).into_response()
 }
 
 async fn not_allowed(State(public): State<Public>, headers: HeaderMap) -> Response {
