@@ -220,3 +220,104 @@ fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &str = "tests/data/decision-table.csv";
+
+    /// Exit code, standard output, standard error.
+    fn ouinon(command: RulesCommand, json: bool) -> (ExitCode, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = run(command, json, &mut out, &mut err).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn check_text(table: &str, json: bool) -> (ExitCode, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let table_path = folder.path().join("table.csv");
+        std::fs::write(&table_path, table).unwrap();
+        ouinon(RulesCommand::Check { table: table_path }, json)
+    }
+
+    fn show(id: &str, json: bool) -> (ExitCode, String, String) {
+        ouinon(RulesCommand::Show { id: id.to_owned(), lang: Lang::En }, json)
+    }
+
+    #[test]
+    fn a_table_that_passes_is_zero_and_counts_its_rows() {
+        let (code, out, err) = ouinon(RulesCommand::Check { table: GIVEN.into() }, true);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(json, json!({"rows": 105, "passed": 105, "failed": []}));
+        assert_eq!((code, err.as_str()), (ExitCode::SUCCESS, ""));
+        let (code, out, _) = ouinon(RulesCommand::Check { table: GIVEN.into() }, false);
+        assert_eq!(
+            (code, out),
+            (ExitCode::SUCCESS, format!("105 rows, 105 passed, 0 differ (rules {RULES_VERSION})\n"))
+        );
+    }
+
+    #[test]
+    fn a_row_that_differs_is_one_and_is_shown() {
+        let table = std::fs::read_to_string(GIVEN).unwrap().replacen("SEND,CONSENT,none", "BLOCK,NO_CONSENT,none", 1);
+        let (code, out, err) = check_text(&table, false);
+        assert_eq!((code, err.as_str()), (ExitCode::from(1), ""));
+        assert!(
+            out.starts_with("D001 (line 2)\n  expected  BLOCK NO_CONSENT, tracking none\n  got       SEND CONSENT"),
+            "{out}"
+        );
+        assert!(out.contains("105 rows, 104 passed, 1 differ"));
+        let (code, out, _) = check_text(&table, true);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &json["failed"][0]["id"]), (ExitCode::from(1), &json!("D001")));
+    }
+
+    #[test]
+    fn a_bad_table_is_two_with_every_error_on_stderr_and_nothing_on_stdout() {
+        let table = std::fs::read_to_string(GIVEN).unwrap();
+        let table = table.replacen("marketing", "promo", 1).replacen("Europe/London", "London", 1);
+        for json in [false, true] {
+            let (code, out, err) = check_text(&table, json);
+            assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+            assert!(err.contains("line 2, column campaign_kind: \"promo\" is not one of marketing"), "{err}");
+            assert!(err.contains(", column tz: ") && err.contains("2 errors, nothing was checked"), "{err}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_is_two() {
+        let (code, out, err) = ouinon(RulesCommand::Check { table: "no/such/table.csv".into() }, true);
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+        assert!(err.starts_with("no/such/table.csv: "), "{err}");
+    }
+
+    #[test]
+    fn list_names_every_regime_and_rule_with_its_source() {
+        let (code, out, _) = ouinon(RulesCommand::List { lang: Lang::En }, true);
+        let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &json["rules_version"]), (ExitCode::SUCCESS, &json!(RULES_VERSION)));
+        assert_eq!(json["regimes"].as_array().unwrap().len(), 6);
+        let rules = json["rules"].as_array().unwrap();
+        assert!(
+            rules.len() > 80 && rules.iter().all(|rule| rule["source"].is_string() && rule["evidence"].is_string())
+        );
+        let (_, out, _) = ouinon(RulesCommand::List { lang: Lang::Fr }, false);
+        assert!(out.contains("n'est pas un conseil juridique") && out.contains("SUP-7") && out.contains("EU_DEFAULT"));
+    }
+
+    #[test]
+    fn show_knows_rules_regimes_and_codes() {
+        assert!(show("fr-5", false).1.starts_with("FR-5  Professionals: about their profession"));
+        assert!(show("FR", false).1.contains("CPCE L34-5"));
+        assert!(show("no_consent", false).1.contains("What would change it"));
+        let json = |id| serde_json::from_str::<serde_json::Value>(&show(id, true).1).unwrap();
+        assert_eq!(json("SUP-7")["id"], "SUP-7");
+        assert_eq!(json("DE")["accepted_proofs"], json!(["doi"]));
+        assert_eq!(json("CONSENT")["decision"], "SEND");
+        assert_eq!(json("CONSENT")["remedy_en"], json!(null));
+        let (code, out, err) = show("XX-1", true);
+        assert_eq!((code, out.as_str()), (ExitCode::from(2), ""));
+        assert!(err.contains("XX-1"));
+    }
+}

@@ -231,3 +231,207 @@ pub fn foreign_hashes(address: &Address) -> [String; 2] {
 pub fn covering_domains(domain: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(domain), |d| d.split_once('.').map(|(_, parent)| parent)).filter(|d| d.contains('.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(text: &str) -> Result<String, AddressError> {
+        Address::parse(text).map(|address| address.to_string())
+    }
+
+    fn assert_parses(text: &str, normal: &str) {
+        assert_eq!(parsed(text).as_deref(), Ok(normal), "{text:?}");
+    }
+
+    fn assert_refused(text: &str, why: AddressError) {
+        assert_eq!(parsed(text), Err(why), "{text:?}");
+    }
+
+    #[test]
+    fn one_mailbox_has_one_spelling() {
+        assert_parses("  Paul.Martin@SOCIETE.example\t", "paul.martin@societe.example");
+        assert_parses("paul+CRM@societe.example", "paul+crm@societe.example");
+        assert_parses("p.a.u.l@societe.example", "p.a.u.l@societe.example");
+        // e and a combining accent, composed by NFC.
+        assert_parses("franc\u{327}ois@example.net", "fran\u{e7}ois@example.net");
+        assert_parses("FRAN\u{c7}OIS@example.net", "fran\u{e7}ois@example.net");
+        assert_parses("\"John Doe\"@example.net", "\"john doe\"@example.net");
+    }
+
+    #[test]
+    fn a_domain_is_written_as_a_labels() {
+        assert_parses("paul@soci\u{e9}t\u{e9}.example", "paul@xn--socit-esab.example");
+        assert_parses("paul@SOCI\u{c9}T\u{c9}.EXAMPLE", "paul@xn--socit-esab.example");
+        assert_parses("paul@socie\u{301}te\u{301}.example", "paul@xn--socit-esab.example");
+        assert_parses("paul@XN--SOCIT-ESAB.example", "paul@xn--socit-esab.example");
+        // Non-transitional: the sharp s and the final sigma stay themselves.
+        assert_parses("paul@stra\u{df}e.example", "paul@xn--strae-oqa.example");
+        assert_ne!(normalise_domain("\u{3b1}\u{3c2}.example"), normalise_domain("\u{3b1}\u{3c3}.example"));
+        // Capital letters have no final form: IDNA maps the capital sigma to the ordinary one.
+        assert_eq!(normalise_domain("\u{391}\u{3a3}.example"), normalise_domain("\u{3b1}\u{3c3}.example"));
+        // Real names have "--" in third place.
+        assert_parses("paul@r3---sn.example.com", "paul@r3---sn.example.com");
+        assert_parses("paul@r3---sn.soci\u{e9}t\u{e9}.example", "paul@r3---sn.xn--socit-esab.example");
+    }
+
+    #[test]
+    fn what_stands_before_the_at_is_a_dot_atom_or_a_quoted_string() {
+        for local in [
+            "a",
+            "a.b",
+            "!#$%&'*+-/=?^_`{|}~",
+            "\"\"",
+            "\"a b\"",
+            "\"a@b\"",
+            "\"a\\\"b\"",
+            "\"a..b\"",
+            "\u{7528}\u{6237}",
+        ] {
+            assert!(parsed(&format!("{local}@example.net")).is_ok(), "{local}");
+        }
+        for local in [
+            ".a",
+            "a.",
+            "a..b",
+            "a b",
+            "a@b",
+            "a(b)",
+            "a,b",
+            "a;b",
+            "a:b",
+            "<a",
+            "[a]",
+            "a\\b",
+            "a\"b\"",
+            "\"a",
+            "a\"",
+            "\"",
+            "\"a\"b\"",
+            "\"a\\\"",
+            "\"a\".b",
+            "a.\"b\"",
+            "\"a\nb\"",
+            "a\u{0}b",
+            "a\u{a0}b",
+            "a\u{85}b",
+            "\"a\u{7f}\"",
+        ] {
+            assert_refused(&format!("{local}@example.net"), AddressError::LocalPart);
+        }
+    }
+
+    #[test]
+    fn lengths_are_counted_in_octets_after_normalisation() {
+        let local = |n: usize| format!("{}@example.net", "a".repeat(n));
+        assert!(parsed(&local(64)).is_ok());
+        assert_refused(&local(65), AddressError::LocalPartTooLong);
+        assert!(parsed(&format!("{}@example.net", "\u{e9}".repeat(32))).is_ok());
+        assert_refused(&format!("{}@example.net", "\u{e9}".repeat(33)), AddressError::LocalPartTooLong);
+        // Decomposed, these are 96 octets; composed, 64.
+        assert!(parsed(&format!("{}@example.net", "e\u{301}".repeat(32))).is_ok());
+        let label = "s".repeat(63);
+        assert!(parsed(&format!("a@{label}.example")).is_ok());
+        assert_refused(&format!("a@{label}s.example"), AddressError::Domain);
+        assert!(parsed(&format!("a@{label}.{label}.{label}.{label}")).is_ok(), "255 octets");
+        assert_refused(&format!("a@{label}.{label}.{label}.{}.aa", "s".repeat(61)), AddressError::Domain);
+    }
+
+    #[test]
+    fn a_domain_is_two_or_more_ldh_labels() {
+        for domain in ["example.net", "a.b", "1.2.3.4", "a-b.c--d.example", "xn--socit-esab.example"] {
+            assert!(normalise_domain(domain).is_some(), "{domain}");
+        }
+        for domain in [
+            "",
+            "localhost",
+            ".",
+            "example.net.",
+            ".example.net",
+            "example..net",
+            "-a.example",
+            "a-.example",
+            "a_b.example",
+            "[192.0.2.1]",
+            "exam ple.net",
+            "a.example(comment)",
+            "xn--zzzzzzz99999.example",
+            "xn--.example",
+            "a\u{0}.example",
+            "\u{e9}\u{2e}\u{2e}example",
+            "a%2e.example",
+            "a/b.example",
+        ] {
+            assert_refused(&format!("a@{domain}"), AddressError::Domain);
+        }
+        assert_eq!(normalise_labels("EXAMPLE").as_deref(), Some("example"));
+        assert_eq!(normalise_labels(""), None);
+        assert_eq!(normalise_labels("example."), None);
+    }
+
+    #[test]
+    fn what_is_no_addr_spec_is_refused() {
+        assert_refused("", AddressError::Empty);
+        assert_refused(" \t\n", AddressError::Empty);
+        assert_refused("paul.martin", AddressError::Shape);
+        assert_refused("@example.net", AddressError::Shape);
+        assert_refused("Paul <paul@example.net>", AddressError::LocalPart);
+        assert_refused("paul@example.net, anne@example.net", AddressError::LocalPart);
+        assert_refused("paul@example.net>", AddressError::Domain);
+        assert_refused("mailto:paul@example.net", AddressError::LocalPart);
+    }
+
+    #[test]
+    fn the_hash_is_that_of_the_decision_tables() {
+        let key = SuppressionKey::new("test-suppression-key-v1");
+        let hash = |text: &str| key.hash(&Address::parse(text).unwrap()).to_hex();
+        let paul = "38632011c71a0f1f717164df0caf530e698eef0155cdba534ba42b56e835acc4";
+        assert_eq!(hash("Paul.Martin@SOCIETE.example"), paul);
+        let idn = "9ae862ecead5230bbd21a19d6565273b298be1fa29fdff18d701f277e1f281fe";
+        assert_eq!(hash("paul.martin@soci\u{e9}t\u{e9}.example"), idn);
+        assert_eq!(AddressHash::from_hex(paul).unwrap().to_hex(), paul);
+        assert_eq!(AddressHash::from_hex(&paul.to_uppercase()).unwrap().to_hex(), paul);
+        for bad in ["", "38", &paul[1..], &format!("{}g", &paul[1..]), &format!("+{}", &paul[1..])] {
+            assert!(AddressHash::from_hex(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_may_reach_a_log_shows_an_address() {
+        let address = Address::parse("marie.durand@example.net").unwrap();
+        assert_eq!(format!("{address:?}"), "Address(m•••@example.net)");
+        assert_eq!(format!("{:?}", SuppressionKey::new("secret")), "SuppressionKey(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic_and_the_normal_form_is_stable(text in "\\PC{0,30}@?\\PC{0,30}") {
+            if let Ok(address) = Address::parse(&text) {
+                prop_assert_eq!(Address::parse(address.as_str()), Ok(address.clone()));
+                prop_assert!(address.local_part().len() <= 64 && address.domain().len() <= 255);
+                prop_assert!(address.domain().is_ascii());
+                prop_assert_eq!(format!("{}@{}", address.local_part(), address.domain()), address.as_str());
+            }
+        }
+
+        #[test]
+        fn the_normal_form_is_stable_for_addresses_of_any_letters(
+            local in "[\\w!#$%&'*+/=?^`{|}~-]{1,8}(\\.[\\w-]{1,4})?",
+            domain in "[\\w-]{1,10}\\.[\\w-]{1,10}",
+        ) {
+            if let Ok(address) = Address::parse(&format!("{local}@{domain}")) {
+                prop_assert_eq!(Address::parse(address.as_str()), Ok(address.clone()));
+                let shouted = Address::parse(&address.as_str().to_ascii_uppercase());
+                prop_assert_eq!(shouted, Ok(address));
+            }
+        }
+
+        #[test]
+        fn every_plain_address_is_one(local in "[a-z0-9]{1,9}([._+-][a-z0-9]{1,9}){0,3}", domain in "[a-z0-9]{1,9}(-[a-z0-9]{1,9})?\\.[a-z]{2,9}") {
+            let text = format!("{local}@{domain}");
+            prop_assert_eq!(parsed(&text), Ok(text));
+        }
+    }
+}

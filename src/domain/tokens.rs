@@ -132,3 +132,111 @@ fn mac(key: &[u8], payload: &[u8]) -> Hmac<Sha256> {
     mac.update(payload);
     mac
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::select};
+
+    use super::*;
+
+    fn keys(signing: u8, ids: &[u8]) -> TokenKeys {
+        TokenKeys::new(signing, ids.iter().map(|id| (*id, vec![*id; 32])).collect()).unwrap()
+    }
+
+    fn token() -> Token {
+        Token {
+            purpose: Purpose::Unsubscribe,
+            address: AddressHash([7; 32]),
+            product: 3,
+            campaign: 70_000,
+            product_scope: true,
+            test: false,
+        }
+    }
+
+    /// Links of mail sent years ago must open for ever: neither layout nor purposes may move.
+    #[test]
+    fn a_token_written_once_is_read_for_ever() {
+        let text = keys(1, &[1]).sign(&token());
+        assert_eq!(text, GOLDEN);
+        assert_eq!(keys(2, &[2, 1]).verify(GOLDEN), Ok(token()));
+        let numbers: Vec<u8> = Purpose::ALL.iter().map(|purpose| *purpose as u8).collect();
+        let words: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(words, ["unsubscribe", "preferences", "why", "view", "confirm", "answer", "click", "open"]);
+    }
+
+    const GOLDEN: &str = "AQEAAgAAAAMAARFwBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwdqsvXcNDXtaTY1zEjAm1hX";
+
+    #[test]
+    fn a_retired_key_verifies_and_an_unknown_one_does_not() {
+        let old = keys(1, &[1]).sign(&token());
+        assert_eq!(keys(2, &[1, 2]).verify(&old), Ok(token()));
+        assert_ne!(keys(2, &[1, 2]).sign(&token()), old);
+        assert_eq!(keys(2, &[2]).verify(&old), Err(InvalidToken));
+        let other_key_same_id = TokenKeys::new(1, vec![(1, vec![9; 32])]).unwrap();
+        assert_eq!(other_key_same_id.verify(&old), Err(InvalidToken));
+    }
+
+    #[test]
+    fn the_signing_key_must_be_there() {
+        assert!(TokenKeys::new(1, vec![(2, vec![2; 32])]).is_none());
+        assert!(TokenKeys::new(1, vec![]).is_none());
+    }
+
+    #[test]
+    fn a_token_holds_no_address_and_its_keys_reach_no_log() {
+        let text = keys(1, &[1]).sign(&token());
+        assert_eq!(text.len(), 80);
+        assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+        assert_eq!(format!("{:?}", keys(1, &[1, 2])), "TokenKeys(signing with 1, 2 in all)");
+    }
+
+    #[test]
+    fn padding_spaces_and_other_alphabets_are_refused() {
+        let text = keys(1, &[1]).sign(&token());
+        for altered in
+            [format!("{text}="), format!(" {text}"), format!("{text}\n"), format!("{text}A"), text[..79].to_owned()]
+        {
+            assert_eq!(keys(1, &[1]).verify(&altered), Err(InvalidToken), "{altered:?}");
+        }
+    }
+
+    prop_compose! {
+        fn any_token()(
+            purpose in select(Purpose::ALL.to_vec()),
+            address in any::<[u8; 32]>(),
+            (product, campaign, product_scope, test) in any::<(u32, u32, bool, bool)>(),
+        ) -> Token {
+            Token { purpose, address: AddressHash(address), product, campaign, product_scope, test }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_signed_is_read(token in any_token(), signing in any::<u8>()) {
+            let keys = keys(signing, &[signing]);
+            prop_assert_eq!(keys.verify(&keys.sign(&token)), Ok(token));
+        }
+
+        #[test]
+        fn every_change_of_one_bit_is_refused(token in any_token()) {
+            let keys = keys(1, &[0, 1, 2, 3]);
+            let text = keys.sign(&token).into_bytes();
+            for at in 0..text.len() * 8 {
+                let mut altered = text.clone();
+                altered[at / 8] ^= 1 << (at % 8);
+                // What is no UTF-8 any more cannot even be asked.
+                if let Ok(altered) = String::from_utf8(altered) {
+                    prop_assert_eq!(keys.verify(&altered), Err(InvalidToken));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic_or_verifies(text in "\\PC{0,100}", letters in "[A-Za-z0-9_-]{80}") {
+            prop_assert_eq!(keys(1, &[1]).verify(&text), Err(InvalidToken));
+            prop_assert_eq!(keys(1, &[1]).verify(&letters), Err(InvalidToken));
+        }
+    }
+}

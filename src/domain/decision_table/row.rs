@@ -13,7 +13,7 @@ use crate::domain::{
     address::{Address, SuppressionKey},
     campaigns::{CampaignKind, Elements, Sector, Terms, TrackingRequest},
     contacts::{ActivityKind, AddressKind, ContactKind, LegalForm, Relationship, SourceKind, TrackingConsent},
-    eligibility::{Outcome, Person, Reason, Rules, Settings, Tracking},
+    eligibility::{Outcome, Person, Reason, Rules, Tracking},
 };
 
 /// The key with which tables hash addresses.
@@ -110,7 +110,7 @@ impl<'a> Cells<'a> {
             rules: Rules {
                 tz: self.read("tz", time_zone).unwrap_or(TimeZone::UTC),
                 suppression_key: SuppressionKey::new(KEY),
-                settings: self.read("config", items::config).unwrap_or(Settings::default()),
+                settings: self.read("config", items::config).unwrap_or_default(),
             },
             terms: self.terms(),
             person: self.person(),
