@@ -93,7 +93,7 @@ pub async fn home(State(public): State<Public>, RawQuery(query): RawQuery, heade
 pub fn not_found(public: &Public, headers: &HeaderMap) -> Response {
     let sentences = |lang: Lang| {
         vec![lang.pick(
-            "Il a pu être coupé en chemin : ouvrez-le de nouveau depuis le message, ou copiez-le en entier.",
+            "Il a pu être coupé en chemin : ouvrez-le de nouveau depuis le message, ou copiez-le en entier.",
             "It may have been cut on its way: open it again from the message, or copy all of it.",
         )]
     };
@@ -148,7 +148,7 @@ pub fn unavailable(public: &Public, headers: &HeaderMap) -> Response {
     let title = |lang: Lang| lang.pick("Pas pour l’instant", "Not right now");
     let sentences = |lang: Lang| {
         vec![lang.pick(
-            "Votre demande n’a pas pu être enregistrée. Le lien reste valable : réessayez dans une minute.",
+            "Votre demande n’a pas pu être enregistrée. Le lien reste valable : réessayez dans une minute.",
             "Your request could not be recorded. The link stays valid: please try again in a minute.",
         )]
     };
