@@ -202,6 +202,8 @@ async fn accept(listener: TcpListener, settings: Arc<Settings>, mailbag: Mailbag
         number += 1;
         let place = places.clone().try_acquire_owned().ok();
         let (settings, mailbag) = (settings.clone(), mailbag.clone());
+        // Without it replies wait for the client's delayed ACK.
+        let _ = stream.set_nodelay(true);
         sessions.spawn(async move {
             // A client that goes away in the middle is no news.
             let _ = session::run(stream, number, place.is_some(), &settings, &mailbag).await;

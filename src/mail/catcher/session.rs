@@ -5,7 +5,6 @@ use std::{future::pending, io, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -20,13 +19,12 @@ const MAX_ERRORS: usize = 20;
 
 /// Serves a client to its end.
 pub(super) async fn run(
-    stream: TcpStream,
+    stream: impl Duplex + 'static,
     connection: usize,
     welcome: bool,
     settings: &Settings,
     mailbag: &Mailbag,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let implicit = settings.tls.as_ref().filter(|tls| tls.implicit);
     let stream: Box<dyn Duplex> = match implicit {
         Some(tls) => {
@@ -55,7 +53,7 @@ pub(super) async fn run(
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
 
 struct Session<'a> {
@@ -465,4 +463,89 @@ fn unstuff(raw: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(rest);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the catcher answers to `input`, and how many messages it kept.
+    fn answers(input: &[u8], settings: &Settings) -> (String, usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (client, server) = tokio::io::duplex(1 << 16);
+            let mailbag = Mailbag::new(10, 1 << 20);
+            let (mut reading, mut writing) = tokio::io::split(client);
+            let mut output = Vec::new();
+            let (served, ..) = tokio::join!(
+                run(server, 1, true, settings, &mailbag),
+                async {
+                    let _ = writing.write_all(input).await;
+                    let _ = writing.shutdown().await;
+                },
+                reading.read_to_end(&mut output),
+            );
+            served.ok();
+            (String::from_utf8(output).unwrap(), mailbag.count())
+        })
+    }
+
+    #[test]
+    fn dots_are_taken_off_and_the_end_is_found_wherever_it_stands() {
+        assert_eq!(unstuff(b"..\r\n...a\r\n.b\r\n"), b".\r\n..a\r\nb\r\n");
+        let envelope = "MAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\nDATA\r\n";
+        for message in [".\r\n", "a\r\n.\r\n", "\r\n.\r\n", "a\n.\n.\r.\r\n\r\n.\r\n"] {
+            let (said, kept) = answers(format!("{envelope}{message}QUIT\r\n").as_bytes(), &Settings::default());
+            assert_eq!(kept, 1, "{message:?}");
+            assert!(said.ends_with("250 2.0.0 kept as number 1\r\n221 2.0.0 goodbye\r\n"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_bare_line_feed_smuggles_no_second_message() {
+        let smuggled =
+            "MAIL FROM:<a@x.example>\r\nRCPT TO:<b@x.example>\r\nDATA\r\nhi\n.\nMAIL FROM:<evil@x.example>\r\n.\r\n";
+        assert_eq!(answers(smuggled.as_bytes(), &Settings::default()).1, 1);
+    }
+
+    #[test]
+    fn order_is_kept() {
+        for (commands, reply) in [
+            ("RCPT TO:<b@x.example>", "503 "),
+            ("DATA", "554 "),
+            ("MAIL FROM:<a@x.example>\r\nMAIL FROM:<a@x.example>", "503 "),
+            ("MAIL FROM:<a@x.example>\r\nRCPT TO:<>", "501 "),
+            ("MAIL FROM:a@x.example", "501 "),
+            ("MAIL FROM:<a@x.example> SIZE=99999999999", "552 "),
+            ("MAIL FROM:<a@x.example> RET=HDRS", "555 "),
+            ("STARTTLS", "502 "),
+            ("AUTH PLAIN AAAA", "502 "),
+            ("VRFY a", "252 "),
+        ] {
+            let (said, _) = answers(format!("{commands}\r\n").as_bytes(), &Settings::default());
+            assert!(said.trim_end().rsplit("\r\n").next().unwrap().starts_with(reply), "{commands}: {said}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            lines in proptest::collection::vec(
+                "(EHLO|MAIL FROM:|RCPT TO:|DATA|RSET|AUTH (PLAIN|LOGIN)|STARTTLS|VRFY|[A-Z]{4}) ?<?[ -~é]{0,20}>?|\\.", 0..12,
+            ),
+        ) {
+            let auth = Auth { user: "u".to_owned(), password: "p".to_owned(), mechanisms: "PLAIN LOGIN" };
+            for auth in [None, Some(auth)] {
+                let settings = Settings { auth, ..Settings::default() };
+                let (said, _) = answers(&bytes, &settings);
+                prop_assert!(said.starts_with("220 "));
+                let (said, _) = answers((lines.join("\r\n") + "\r\n").as_bytes(), &settings);
+                // Whatever was said, each line of the answers is a reply.
+                prop_assert!(said.lines().all(|line| line.as_bytes()[..3].iter().all(u8::is_ascii_digit)), "{}", said);
+            }
+        }
+    }
 }

@@ -68,6 +68,8 @@ pub struct Capabilities {
 }
 
 /// Why no connection came about. No message was involved: trying again is safe.
+///
+/// The text is for the operator, not for a log: a server's words may repeat the user name.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address, or nobody answers there.
@@ -82,7 +84,7 @@ pub enum ConnectError {
     #[error("cannot connect to {0}: no answer in time")]
     Timeout(String),
     /// The TLS handshake failed; the certificate may be at fault.
-    #[error("TLS with {server} failed: {error}")]
+    #[error("TLS with {server} failed: {error} (OUINON_SMTP_CA_FILE names the certificate of a private authority)")]
     Tls {
         /// `host:port`.
         server: String,
@@ -122,6 +124,14 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// Where and with what words the server refused, for `classify`.
+    pub fn refusal(&self) -> Option<(Stage, &Reply)> {
+        match self {
+            ConnectError::Refused { stage, reply, .. } => Some((*stage, reply)),
+            _ => None,
+        }
+    }
+
     /// Trying again without a change of configuration, here or there, is in vain.
     pub fn is_permanent(&self) -> bool {
         match self {

@@ -262,6 +262,38 @@ async fn before_the_final_dot_trouble_means_not_sent() {
     }
 }
 
+/// Each octet in time, the whole too late: the deadline is the reply's.
+#[tokio::test]
+async fn a_trickling_reply_is_late() {
+    let pieces = "250 2.1.0 sender ok\r\n".chars().map(String::from).collect();
+    let catcher = catcher(at("MAIL", Action::Pieces(pieces, Duration::from_millis(60)))).await;
+    let mut connection = open_impatient(&catcher).await;
+    let outcome = connection.submit(&envelope("ok@x.example"), MESSAGE).await;
+    assert!(matches!(outcome, SubmitOutcome::NotSent(SmtpError::Timeout("MAIL"))), "{outcome:?}");
+}
+
+/// A server that says 354 and does not read.
+#[tokio::test]
+async fn a_message_that_is_not_taken_is_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = [0; 1000];
+        for reply in ["220 hi\r\n", "250-x\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"] {
+            stream.write_all(reply.as_bytes()).await.unwrap();
+            let _ = stream.read(&mut buffer).await;
+        }
+        std::future::pending::<()>().await;
+    });
+    let server_url = Server::parse(&format!("smtp://{address}")).unwrap();
+    let mut connection = Connection::open(&server_url, Timeouts::all(SHORT)).await.unwrap();
+    let message = "line of a large message\r\n".repeat(1_000_000);
+    let outcome = connection.submit(&envelope("ok@x.example"), message.as_bytes()).await;
+    assert!(matches!(outcome, SubmitOutcome::NotSent(SmtpError::Timeout(_))), "{outcome:?}");
+    server.abort();
+}
+
 #[tokio::test]
 async fn a_cut_within_the_message_means_not_sent() {
     let catcher = catcher(scripted(|event| match event.what {
