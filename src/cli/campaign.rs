@@ -173,7 +173,7 @@ pub async fn run(app: &App, command: CampaignCommand, json: bool) -> anyhow::Res
             } else {
                 print_preflight(&forecast, output::lang())
             }
-            Ok(ExitCode::from(if forecast.refuses() { 3 } else { 0 }))
+            Ok(ExitCode::SUCCESS)
         }
         CampaignCommand::Launch { slug, at } => launch(app, &slug, at.as_deref(), json).await,
         CampaignCommand::Pause { slug } => {

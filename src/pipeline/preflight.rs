@@ -64,13 +64,6 @@ pub struct Finding {
     pub message: String,
 }
 
-impl Preflight {
-    /// Whether the launch is refused.
-    pub fn refuses(&self) -> bool {
-        self.findings.iter().any(|finding| finding.level == "error")
-    }
-}
-
 /// Judges the whole audience, page by page; `progress` hears how many were judged so far.
 pub async fn preflight(
     app: &App,
