@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod container;
+mod decisions;
 mod http;
 mod invariants;
 mod needs;
@@ -9,4 +11,5 @@ mod one_click;
 mod postgres;
 mod source;
 mod store;
+mod tidy;
 mod world;

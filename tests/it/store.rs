@@ -79,7 +79,7 @@ pub fn contact(world: &World, address: &str) -> Contact {
     }
 }
 
-fn consent(world: &World, contact_id: i64) -> Consent {
+pub fn consent(world: &World, contact_id: i64) -> Consent {
     Consent {
         contact_id,
         purpose: ConsentPurpose::Mail,
@@ -93,7 +93,7 @@ fn consent(world: &World, contact_id: i64) -> Consent {
     }
 }
 
-fn refusal(world: &World, hash: Option<AddressHash>) -> Entry {
+pub fn refusal(world: &World, hash: Option<AddressHash>) -> Entry {
     Entry {
         id: 0,
         scope: Scope::Global,
@@ -114,7 +114,7 @@ fn refusal(world: &World, hash: Option<AddressHash>) -> Entry {
 }
 
 /// Stores a contact and returns it with its id.
-async fn stored(world: &World, contact: Contact) -> Contact {
+pub async fn stored(world: &World, contact: Contact) -> Contact {
     world.tx(async |tx| store::contacts::save(tx, std::slice::from_ref(&contact)).await).await;
     world.tx(async |tx| store::contacts::by_hash(tx, contact.address_hash).await).await.expect("the contact is there")
 }
