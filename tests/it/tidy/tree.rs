@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, path::PathBuf, process::Command};
 use super::{Findings, code_lines, words};
 use crate::source;
 
-/// A file of code that is longer has two subjects. Unit tests at its end do not count.
-const LINES: usize = 500;
+/// A file with more code has two subjects. Comments, blank lines and the unit tests at its end do not count.
+const LINES: usize = 450;
 
 /// The files under version control; without git, every file but what a build makes.
 fn tracked() -> Vec<PathBuf> {
@@ -75,9 +75,13 @@ fn nothing_is_left_undone() {
 fn no_file_has_two_subjects() {
     let mut findings = Findings::default();
     for file in source::files("src", "rs").into_iter().chain(source::files("tests", "rs")) {
-        let lines = source::before_tests(&file.text).lines().count();
+        let lines = source::code(source::before_tests(&file.text)).lines().filter(|l| !l.trim().is_empty()).count();
         if lines > LINES {
-            findings.add(&file.path, lines, format!("more than {LINES} lines: cut it where its subject changes"));
+            findings.add(
+                &file.path,
+                lines,
+                format!("more than {LINES} lines of code: cut it where its subject changes"),
+            );
         }
         let vague = ["utils", "util", "common", "helpers", "helper", "misc", "types", "prelude", "shared"];
         let stem = |part: &str| part.strip_suffix(".rs").unwrap_or(part).to_owned();
