@@ -67,7 +67,7 @@ fn the_build_gets_every_file_it_includes() {
         assert!(sent.iter().any(|name| name == needed), "{needed} is not sent to the build");
     }
     for file in source::program() {
-        let text = source::before_tests(&file.text);
+        let text = file.of_program();
         for including in ["include_str!(\"", "include_bytes!(\""] {
             for (at, _) in text.match_indices(including) {
                 let name = text[at + including.len()..].split('"').next().unwrap();

@@ -1,6 +1,9 @@
 //! The tree as text: files, code without its comments, and string literals.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 /// A file of the repository.
 pub struct Source {
@@ -8,6 +11,38 @@ pub struct Source {
     pub path: String,
     /// Its text.
     pub text: String,
+}
+
+impl Source {
+    /// The part that is in the program: what stands before the unit tests, and nothing of a module of tests.
+    pub fn of_program(&self) -> &str {
+        if is_tests(&self.path) { "" } else { self.text.split("\n#[cfg(test)]").next().unwrap_or_default() }
+    }
+}
+
+/// The modules of tests that have a file of their own: `#[cfg(test)] mod NAME;`.
+static TEST_MODULES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut modules = Vec::new();
+    for file in files("src", "rs") {
+        let folder = match file.path.strip_suffix("/mod.rs").or(file.path.strip_suffix("/lib.rs")) {
+            Some(folder) => folder,
+            None => file.path.trim_end_matches(".rs"),
+        };
+        for after in file.text.split("#[cfg(test)]").skip(1) {
+            let item = after.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+            if let Some((name, _)) = item.strip_prefix("mod ").and_then(|rest| rest.split('\n').next()?.split_once(';'))
+            {
+                modules.push(format!("{folder}/{name}"));
+            }
+        }
+    }
+    modules
+});
+
+fn is_tests(path: &str) -> bool {
+    TEST_MODULES
+        .iter()
+        .any(|module| path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/')))
 }
 
 /// The top of the repository.
@@ -128,11 +163,6 @@ pub fn code(rust: &str) -> String {
         }
     }
     code
-}
-
-/// The part of a file before its unit tests.
-pub fn before_tests(rust: &str) -> &str {
-    rust.split("#[cfg(test)]").next().unwrap_or_default()
 }
 
 /// Where a raw string starts at `i`: the number of its hashes.

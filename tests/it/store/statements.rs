@@ -19,7 +19,7 @@ struct Text {
 fn statements() -> Vec<Text> {
     let mut found = Vec::new();
     for file in source::files("src/store", "rs") {
-        let mut pieces: Vec<(usize, Piece)> = source::pieces(source::before_tests(&file.text));
+        let mut pieces: Vec<(usize, Piece)> = source::pieces(file.of_program());
         pieces.retain(|(_, piece)| match piece {
             Piece::Comment(_) => false,
             Piece::Code(code) => !code.trim().is_empty(),

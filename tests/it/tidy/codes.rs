@@ -63,7 +63,7 @@ fn expected_in_tables() -> BTreeSet<String> {
 fn tests() -> String {
     let stories = source::files("tests/it", "rs").into_iter().filter(|f| !f.path.starts_with("tests/it/tidy"));
     let ends = source::program().into_iter().map(|mut file| {
-        let tests = source::before_tests(&file.text).len();
+        let tests = file.of_program().len();
         file.text.drain(..tests);
         file
     });

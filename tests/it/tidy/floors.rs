@@ -97,7 +97,7 @@ fn imports_go_downwards_only() {
                 findings.add(&file.path, line, format!("names crate::{module}, which is not below"));
             }
         }
-        for (line, code) in code_lines(source::before_tests(&file.text)) {
+        for (line, code) in code_lines(file.of_program()) {
             for never in floor.map_or(&[][..], |floor| floor.never) {
                 if code.contains(never) {
                     findings.add(&file.path, line, format!("{never} has no place on this floor"));
@@ -145,12 +145,12 @@ fn modules_named(file: &Source) -> Vec<(usize, String)> {
 fn sql_stands_in_the_store_only() {
     let mut findings = Findings::default();
     for file in source::program().iter().filter(|file| !file.path.starts_with("src/store/")) {
-        for (line, code) in code_lines(source::before_tests(&file.text)) {
+        for (line, code) in code_lines(file.of_program()) {
             if code.replace("sqlx::Error", "").contains("sqlx::") {
                 findings.add(&file.path, line, "only the store speaks to the database; the error may be named");
             }
         }
-        for (line, text) in texts(source::before_tests(&file.text)) {
+        for (line, text) in texts(file.of_program()) {
             let said: Vec<&str> = words(&text).collect();
             let pair = |a: &str, b: &str| said.windows(2).any(|w| w[0] == a && w[1] == b);
             let select = said.contains(&"SELECT") && said.contains(&"FROM");
@@ -168,7 +168,7 @@ fn sql_stands_in_the_store_only() {
 fn every_statement_of_the_store_is_a_const() {
     let mut findings = Findings::default();
     for file in source::files("src/store", "rs").iter().filter(|file| file.path != "src/store/engine.rs") {
-        let code = source::code(source::before_tests(&file.text));
+        let code = source::code(file.of_program());
         for call in ["query(", "query_as(", "query_scalar(", "raw_sql(", "QueryBuilder", "AssertSqlSafe"] {
             for (at, _) in code.match_indices(call) {
                 let argument = words(&code[at + call.len()..]).next().unwrap_or_default();
@@ -199,7 +199,7 @@ fn suppressions_are_written_in_one_place_and_never_deleted() {
         if file.path.starts_with("src/pipeline/suppress") || file.path.starts_with("src/store/") {
             continue;
         }
-        for (line, code) in code_lines(source::before_tests(&file.text)) {
+        for (line, code) in code_lines(file.of_program()) {
             for write in ["suppressions::add(", "suppressions::lift("] {
                 if code.contains(write) {
                     findings.add(&file.path, line, format!("{write} belongs to pipeline::suppress"));
@@ -231,7 +231,7 @@ fn no_log_says_who() {
         ["address", "addresses", "email", "first_name", "last_name", "recipient", "rcpt", "token", "contact", "person"];
     let mut findings = Findings::default();
     for file in source::program() {
-        let text: String = source::pieces(source::before_tests(&file.text))
+        let text: String = source::pieces(file.of_program())
             .into_iter()
             .map(|(_, piece)| match piece {
                 source::Piece::Code(code) => code,

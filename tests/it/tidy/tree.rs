@@ -6,7 +6,7 @@ use super::{Findings, code_lines, words};
 use crate::source;
 
 /// A file with more code has two subjects. Comments, blank lines and the unit tests at its end do not count.
-const LINES: usize = 450;
+const LINES: usize = 480;
 
 /// The files under version control; without git, every file but what a build makes.
 fn tracked() -> Vec<PathBuf> {
@@ -75,7 +75,8 @@ fn nothing_is_left_undone() {
 fn no_file_has_two_subjects() {
     let mut findings = Findings::default();
     for file in source::files("src", "rs").into_iter().chain(source::files("tests", "rs")) {
-        let lines = source::code(source::before_tests(&file.text)).lines().filter(|l| !l.trim().is_empty()).count();
+        let text = if file.path.starts_with("tests/") { file.text.as_str() } else { file.of_program() };
+        let lines = source::code(text).lines().filter(|l| !l.trim().is_empty()).count();
         if lines > LINES {
             findings.add(
                 &file.path,
@@ -96,7 +97,7 @@ fn no_file_has_two_subjects() {
 fn an_expectation_says_why_it_holds() {
     let mut findings = Findings::default();
     for file in source::program() {
-        let text = source::before_tests(&file.text);
+        let text = file.of_program();
         for (at, _) in text.match_indices(".expect(\"") {
             let why = text[at + 9..].split('"').next().unwrap_or_default();
             if words(why).count() < 2 {
