@@ -33,6 +33,9 @@ const KEYS: [&str; 15] = [
     "format",
 ];
 
+/// So many problems are reported at once.
+const MAX_PROBLEMS: usize = 50;
+
 pub(super) fn read(text: &str, parts: &Parts, by_name: Option<BodyFormat>) -> Result<CampaignFile, Problems> {
     let (table, errors) = DeTable::parse_recoverable(&text[parts.front.clone()]);
     let mut reader = Reader { text, offset: parts.front.start, table: table.get_ref(), problems: Vec::new() };
@@ -200,6 +203,9 @@ impl Reader<'_> {
     }
 
     fn report(&mut self, at: usize, key: Option<&str>, message: impl Into<String>) {
+        if self.problems.len() == MAX_PROBLEMS {
+            return;
+        }
         self.problems.push(Problem::at(self.text, self.offset + at, key, message));
     }
 

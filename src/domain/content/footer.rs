@@ -38,7 +38,8 @@ pub(super) fn paragraphs<'a>(
     let mut identity = sentences::identity(frozen, lang);
     let postal = frozen.controller.postal_address.as_deref().map(sentences::one_line);
     if let Some(postal) = postal.filter(|p| !p.is_empty()) {
-        identity = format!("{identity} {postal}");
+        let label = lang.pick("Adresse postale :", "Postal address:");
+        identity = format!("{identity} {label} {postal}.");
     }
     out.push(plain(vec![Span::Text(identity)]));
     if frozen.art14_notice {
@@ -79,12 +80,13 @@ fn unsubscribe<'a>(frozen: &Frozen, injected: &Injected<'a>, lang: Lang) -> Para
     plain(spans)
 }
 
-/// Inline styles with `!important`: no style of the body hides the footer.
+/// Inline styles with `!important`: no style of the body hides the footer by accident. Colours
+/// come from the document, whose background only it knows.
 pub(super) fn html(paragraphs: &[Paragraph<'_>], lang: Lang) -> String {
     let mut out = format!(
-        "<div lang=\"{lang}\" style=\"display: block !important; visibility: visible !important; max-width: 600px; \
+        "<div lang=\"{lang}\" class=\"foot\" style=\"display: block !important; visibility: visible !important; max-width: 600px; \
          margin: 0 auto !important; padding: 16px 32px 28px; font-family: -apple-system, 'Segoe UI', Roboto, Helvetica, \
-         Arial, sans-serif; font-size: 13px !important; line-height: 1.5; color: #6a737d !important; opacity: 1 !important;\">\n"
+         Arial, sans-serif; font-size: 13px !important; line-height: 1.5; opacity: 1 !important;\">\n"
     );
     for paragraph in paragraphs {
         out.push_str("<p style=\"margin: 0 0 8px !important;\">");
@@ -93,9 +95,7 @@ pub(super) fn html(paragraphs: &[Paragraph<'_>], lang: Lang) -> String {
             match span {
                 Span::Text(text) => push_escaped(&mut out, text),
                 Span::Link { label, url } => {
-                    out.push_str(
-                        "<a style=\"color: #6a737d !important; text-decoration: underline !important;\" href=\"",
-                    );
+                    out.push_str("<a style=\"text-decoration: underline !important;\" href=\"");
                     push_escaped(&mut out, url);
                     out.push_str("\">");
                     push_escaped(&mut out, label);
@@ -110,7 +110,7 @@ pub(super) fn html(paragraphs: &[Paragraph<'_>], lang: Lang) -> String {
 }
 
 pub(super) fn text(paragraphs: &[Paragraph<'_>]) -> String {
-    let mut out = String::from("-- \n");
+    let mut out = String::from("----------\n\n");
     for paragraph in paragraphs {
         for (i, span) in paragraph.spans.iter().enumerate() {
             match span {

@@ -1,6 +1,12 @@
 //! From a campaign file to what is sent: the steps, in order.
 
-use super::{Controller, Finding, Frozen, Injected, Message, html, lint, markdown, plain, protect::Protected, wording};
+use super::{
+    Controller, Finding, Frozen, Injected, Message,
+    html::{self, Node},
+    lint, markdown, plain,
+    protect::Protected,
+    wording,
+};
 use crate::domain::{
     campaign_file::{BodyFormat, CampaignFile},
     contacts::SourceKind,
@@ -11,6 +17,8 @@ use crate::domain::{
 };
 
 const LAYOUT: &str = include_str!("../../../templates/mail/layout.html");
+/// So many problems are reported at once.
+const MAX_PROBLEMS: usize = 50;
 const BANNER: &str = "{{ ouinon.banner }}";
 const FOOTER: &str = "{{ ouinon.footer }}";
 
@@ -32,7 +40,7 @@ pub fn freeze(file: &CampaignFile, product_name: &str, controller: &Controller) 
     findings.extend(lint::findings(&nodes, &protected));
     findings.extend(wording::findings(file, &protected.visible_text(&nodes)));
     let text = plain::from_nodes(&nodes, &protected);
-    let html = with_slots(file, &mut protected, &content)?;
+    let html = with_slots(file, &mut protected, &content, &nodes)?;
     let text = format!("{BANNER}{}\n{FOOTER}", protected.restore(&text));
     let mut frozen = Frozen {
         subject,
@@ -62,7 +70,7 @@ fn scan_both(file: &CampaignFile) -> Result<(Scan<'_>, Scan<'_>), Problems> {
         (subject, body) => {
             let subject = subject.err().unwrap_or_default().into_iter().map(|e| subject_problem(file, &e));
             let body = body.err().unwrap_or_default().into_iter().map(|e| body_problem(file, e.offset, e.message));
-            Err(Problems(subject.chain(body).collect()))
+            Err(Problems(subject.chain(body).take(MAX_PROBLEMS).collect()))
         }
     }
 }
@@ -86,7 +94,7 @@ fn refuse(file: &CampaignFile, protected: &Protected, refused: Vec<(usize, Strin
     if refused.is_empty() {
         return Ok(());
     }
-    let problems = refused.into_iter().map(|(offset, message)| {
+    let problems = refused.into_iter().take(MAX_PROBLEMS).map(|(offset, message)| {
         // Markdown moves things: there the place is that of the body.
         let offset = if file.format == BodyFormat::Html { protected.source_offset(offset) } else { 0 };
         body_problem(file, offset, message)
@@ -103,34 +111,60 @@ fn fallback_findings(file: &CampaignFile, subject: &Scan<'_>, body: &Scan<'_>) -
             format!("Line {line}, column {column}: contact.{field} may be missing; add `| default('…')`."),
         )
     };
-    let in_subject = subject.without_fallback.iter().map(|(field, offset)| {
+    let in_subject = subject.without_fallback.iter().take(MAX_PROBLEMS).map(|(field, offset)| {
         place(field, subject_problem(file, &TagError { offset: *offset, message: String::new() }))
     });
-    let in_body =
-        body.without_fallback.iter().map(|(field, offset)| place(field, body_problem(file, *offset, String::new())));
+    let in_body = body.without_fallback.iter().take(MAX_PROBLEMS);
+    let in_body = in_body.map(|(field, offset)| place(field, body_problem(file, *offset, String::new())));
     in_subject.chain(in_body).collect()
 }
 
 /// The HTML template: the content in our layout, or a whole document with the slots injected.
-fn with_slots(file: &CampaignFile, protected: &mut Protected, content: &str) -> Result<String, Problems> {
+fn with_slots(
+    file: &CampaignFile,
+    protected: &mut Protected,
+    content: &str,
+    nodes: &[Node],
+) -> Result<String, Problems> {
     let (banner, footer) = (protected.slot(BANNER), protected.slot(FOOTER));
-    let injected = match file.format {
-        BodyFormat::Markdown => None,
-        BodyFormat::Html => html::inject(content, &banner, &footer)
-            .map_err(|e| in_body(file, 0, format!("the HTML cannot be read: {e}")))?,
+    let is_document = nodes
+        .iter()
+        .any(|node| matches!(node, Node::Start(element) if ["html", "head", "body"].contains(&element.name.as_str())));
+    let whole = match (file.format, is_document) {
+        (BodyFormat::Markdown, true) => {
+            let message = "<html>, <head> and <body> do not belong in Markdown; say `format = \"html\"`";
+            return Err(in_body(file, 0, message.to_owned()));
+        }
+        (BodyFormat::Html, true) => html::inject(content, &banner, &footer)
+            .map_err(|e| in_body(file, 0, format!("the HTML cannot be read: {e}")))?
+            .ok_or_else(|| in_body(file, 0, "an HTML document needs a <body>".to_owned()))?,
+        (_, false) => in_layout(file, protected, content, &banner, &footer),
     };
-    let whole = injected.unwrap_or_else(|| {
-        let title = protected.slot("{{ campaign.subject }}");
-        let lang = file.language.as_deref().map_or(String::new(), |tag| format!(" lang=\"{tag}\""));
-        let frame = LAYOUT.replacen("%lang%", &lang, 1).replacen("%title%", &title, 1);
-        let frame = frame.replacen("%banner%", &banner, 1).replacen("%footer%", &footer, 1);
-        frame.replacen("%body%", content, 1)
-    });
-    if protected.is_inside_a_block(&whole, &footer) || protected.is_inside_a_block(&whole, &banner) {
-        let message = "the end of the body stands inside an `if` or a `for`: the footer could be left out";
-        return Err(in_body(file, 0, message.to_owned()));
+    for slot in [&banner, &footer] {
+        if protected.is_inside_a_block(&whole, slot) {
+            let message = "the end of the body stands inside an `if` or a `for`: the footer could be left out";
+            return Err(in_body(file, 0, message.to_owned()));
+        }
+        if !is_seen(&whole, slot) {
+            let message = "something is left open in the body, a comment, a quote or a <style>: it swallows the footer";
+            return Err(in_body(file, 0, message.to_owned()));
+        }
     }
     Ok(protected.restore(&whole))
+}
+
+fn in_layout(file: &CampaignFile, protected: &mut Protected, content: &str, banner: &str, footer: &str) -> String {
+    let title = protected.slot("{{ campaign.subject }}");
+    let lang = file.language.as_deref().map_or(String::new(), |tag| format!(" lang=\"{tag}\""));
+    let frame = LAYOUT.replacen("%lang%", &lang, 1).replacen("%title%", &title, 1);
+    let frame = frame.replacen("%banner%", banner, 1).replacen("%footer%", footer, 1);
+    frame.replacen("%body%", content, 1)
+}
+
+/// Whether a reader sees the text that comes in the place of this word, once.
+fn is_seen(html: &str, word: &str) -> bool {
+    let nodes = html::nodes(html).unwrap_or_default();
+    nodes.iter().filter(|node| matches!(node, Node::Text(text) if text.contains(word))).count() == 1
 }
 
 /// Renders for a contact with every field and for one with none: what fails, fails here.

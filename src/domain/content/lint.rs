@@ -113,8 +113,8 @@ fn refuse_element(element: &Element, protected: &Protected) -> Vec<String> {
 }
 
 fn refuse_url(name: &str, key: &str, value: &str, protected: &Protected) -> Option<String> {
-    if url_starts_with_a_field(value, protected) {
-        return Some(format!("{key} of <{name}> must start with its scheme, like https://, not with a field"));
+    if starts_with_a_tag(value, protected) {
+        return Some(format!("{key} of <{name}> must start with its scheme, like https://, not with a template tag"));
     }
     match scheme(value, protected).as_deref() {
         None | Some("http" | "https" | "mailto" | "tel" | "sms" | "cid") => None,
@@ -124,16 +124,9 @@ fn refuse_url(name: &str, key: &str, value: &str, protected: &Protected) -> Opti
     }
 }
 
-fn url_starts_with_a_field(value: &str, protected: &Protected) -> bool {
-    for part in protected.parts(value.trim_start()) {
-        match part {
-            Part::Tag(number) if protected.tags[number].kind == TagKind::Output => return true,
-            Part::Tag(_) => {}
-            Part::Literal(text) if text.trim().is_empty() => {}
-            Part::Literal(_) => return false,
-        }
-    }
-    false
+/// Then a contact's field, or a branch that nobody looks at, could choose the scheme.
+fn starts_with_a_tag(value: &str, protected: &Protected) -> bool {
+    matches!(protected.parts(value.trim_start()).first(), Some(Part::Tag(_)))
 }
 
 /// The scheme as a browser reads it: blanks and control characters do not count.
@@ -176,13 +169,16 @@ pub(super) fn findings(nodes: &[Node], protected: &Protected) -> Vec<Finding> {
     found.0
 }
 
+/// Nobody reads more.
+const MAX_FINDINGS: usize = 100;
+
 /// Each finding once, however often it occurs.
 #[derive(Default)]
 struct Findings(Vec<Finding>);
 
 impl Findings {
     fn add(&mut self, finding: Finding) {
-        if !self.0.contains(&finding) {
+        if self.0.len() < MAX_FINDINGS && !self.0.contains(&finding) {
             self.0.push(finding);
         }
     }
@@ -262,13 +258,15 @@ impl Findings {
                 format!("The link {shown} is one too many: every message gets the unsubscribe link."),
             ));
         }
-        let raw_field = protected.parts(url).into_iter().any(|part| match part {
-            Part::Tag(number) => {
-                let tag = &protected.tags[number];
-                tag.kind == TagKind::Output && !tag.urlencoded
-            }
-            Part::Literal(_) => false,
-        });
+        let is_web = matches!(scheme(url, protected).as_deref(), Some("http" | "https"));
+        let raw_field = is_web
+            && protected.parts(url).into_iter().any(|part| match part {
+                Part::Tag(number) => {
+                    let tag = &protected.tags[number];
+                    tag.kind == TagKind::Output && !tag.urlencoded
+                }
+                Part::Literal(_) => false,
+            });
         if raw_field {
             self.add(Finding::warning(
                 "field_in_link_not_encoded",

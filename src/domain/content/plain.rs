@@ -38,6 +38,9 @@ pub(super) fn tidy(text: &str) -> String {
     out
 }
 
+/// Deeper quotes and lists look like this deep: a line stays a line.
+const MAX_INDENT: usize = 6;
+
 struct Writer<'p> {
     protected: &'p Protected,
     out: String,
@@ -135,7 +138,9 @@ impl<'p> Writer<'p> {
         }
         self.wanted = 0;
         self.quotes += 1;
-        self.out.push_str("> ");
+        if self.quotes <= MAX_INDENT {
+            self.out.push_str("> ");
+        }
     }
 
     fn item(&mut self) {
@@ -146,7 +151,7 @@ impl<'p> Writer<'p> {
             }
             Some(None) | None => "-".to_owned(),
         };
-        let indent = "  ".repeat(self.lists.len().saturating_sub(1));
+        let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(MAX_INDENT));
         self.word(&format!("{indent}{mark} "));
         self.space = false;
         // What opens inside the item goes on behind its mark.
@@ -239,7 +244,7 @@ impl<'p> Writer<'p> {
 
     fn push_break(&mut self) {
         self.out.push('\n');
-        self.out.push_str(&"> ".repeat(self.quotes));
+        self.out.push_str(&"> ".repeat(self.quotes.min(MAX_INDENT)));
         self.breaks += 1;
     }
 }

@@ -99,9 +99,9 @@ impl Protected {
     /// Puts the tags back. Whatever else looks like a tag now came from an escape or a character
     /// reference: nobody has checked it, so it is written as text.
     pub(super) fn restore(&self, processed: &str) -> String {
-        let processed = self.uncomment(processed);
         let mut out = String::with_capacity(processed.len() + 256);
-        let parts = self.parts(&processed);
+        let mut parts = self.parts(processed);
+        self.uncomment(&mut parts);
         for (i, part) in parts.iter().enumerate() {
             match part {
                 Part::Tag(number) => out.push_str(&self.tags[*number].canonical),
@@ -109,6 +109,23 @@ impl Protected {
             }
         }
         out
+    }
+
+    /// Takes the comment off a statement that travelled in one.
+    fn uncomment(&self, parts: &mut [Part<'_>]) {
+        for i in 1..parts.len().saturating_sub(1) {
+            let is_statement = matches!(parts[i], Part::Tag(number) if self.tags[number].kind == TagKind::Statement);
+            let (Part::Literal(before), Part::Literal(after)) = (&parts[i - 1], &parts[i + 1]) else { continue };
+            for (open, close) in [("<!--", "-->"), ("&lt;!--", "--&gt;")] {
+                if let (true, Some(before), Some(after)) =
+                    (is_statement, before.strip_suffix(open), after.strip_prefix(close))
+                {
+                    parts[i - 1] = Part::Literal(before);
+                    parts[i + 1] = Part::Literal(after);
+                    break;
+                }
+            }
+        }
     }
 
     /// Puts the tags back into the text as it was protected.
@@ -150,22 +167,6 @@ impl Protected {
             }
         }
         depth != 0
-    }
-
-    /// Comments that hold nothing but a statement's word, without their frame.
-    pub(super) fn uncomment(&self, processed: &str) -> String {
-        let mut out = processed.to_owned();
-        for (number, tag) in self.tags.iter().enumerate() {
-            if tag.kind == TagKind::Statement {
-                let word = self.word(number);
-                for framed in [format!("<!--{word}-->"), format!("&lt;!--{word}--&gt;")] {
-                    if out.contains(&framed) {
-                        out = out.replace(&framed, &word);
-                    }
-                }
-            }
-        }
-        out
     }
 
     /// The byte of the source that stands at `offset` of `text`.

@@ -60,8 +60,8 @@ pub(super) fn reason(frozen: &Frozen, basis: Basis, lang: Lang) -> String {
             format!("You receive this advertisement for {product} because you have not opted out; you can do so below."),
         ),
         Basis::Service => lang.pick(
-            format!("Vous recevez ce message de service parce que vous utilisez {product}."),
-            format!("You receive this service message because you use {product}."),
+            format!("Vous recevez ce message de service en raison de votre relation avec {sender} au sujet de {product}."),
+            format!("You receive this service message because of your relationship with {sender} about {product}."),
         ),
     }
 }

@@ -176,6 +176,9 @@ fn word_starting_with(text: &str, beginnings: &[&str]) -> Option<String> {
         }
     }
     let (at, beginning) = found?;
-    let rest: String = lower[at + beginning.len()..].chars().take_while(|c| c.is_alphanumeric()).collect();
-    Some(format!("{beginning}{rest}"))
+    Some(format!("{beginning}{}", rest_of_word(&lower[at + beginning.len()..])))
+}
+
+fn rest_of_word(text: &str) -> &str {
+    &text[..text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len())]
 }

@@ -16,8 +16,8 @@ pub use scan::{Piece, Scan, Tag, TagError, TagKind, scan};
 
 use super::merge::MergeContact;
 
-/// The longest template, in bytes.
-pub const MAX_SOURCE_BYTES: usize = 512 * 1024;
+/// The longest template, in bytes: more than twice what Gmail shows.
+pub const MAX_SOURCE_BYTES: usize = 256 * 1024;
 /// The longest result of one template, in bytes.
 pub const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 /// A merge field is cut after so many characters.

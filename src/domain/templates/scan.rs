@@ -152,14 +152,17 @@ impl Scanner {
         let is_output = source[start..].starts_with("{{");
         let trims_before = source[start + 2..].starts_with('-');
         let close = if is_output { "}}" } else { "%}" };
+        if !is_output {
+            known_statement(source, start + 2 + usize::from(trims_before))?;
+        }
         let inside = lexer::inside(source, start + 2 + usize::from(trims_before), close)?;
+        self.work = self.work.saturating_add(self.repeats() * inside.tokens.len() as u64);
         let tag = if is_output {
             self.output_tag(start, &inside.tokens)?
         } else {
             self.statement(start, &inside.tokens)?;
             Tag { kind: TagKind::Statement, canonical: String::new(), offset: start, urlencoded: false }
         };
-        self.work = self.work.saturating_add(self.repeats() * inside.tokens.len() as u64);
         let (before, after) = (if trims_before { "-" } else { "" }, if inside.trims_after { "-" } else { "" });
         let open = if is_output { "{{" } else { "{%" };
         let canonical = format!("{open}{before} {} {after}{close}", lexer::write(&inside.tokens));
@@ -171,7 +174,10 @@ impl Scanner {
             return Err(TagError::new(start, "this tag is empty"));
         }
         let used = self.expression(tokens)?;
+        let urlencoded = matches!(tokens.last(), Some(Placed { token: Token::Name(name), .. }) if name == "urlencode");
+        // In a link an empty parameter greets nobody.
         let has_fallback = used.has_default
+            || urlencoded
             || tokens.iter().any(|p| matches!(&p.token, Token::Name(name) if name == "or" || name == "if"));
         if !has_fallback {
             for (field, offset) in used.fields {
@@ -181,7 +187,6 @@ impl Scanner {
                 }
             }
         }
-        let urlencoded = matches!(tokens.last(), Some(Placed { token: Token::Name(name), .. }) if name == "urlencode");
         Ok(Tag { kind: TagKind::Output, canonical: String::new(), offset: start, urlencoded })
     }
 
@@ -205,11 +210,7 @@ impl Scanner {
             "endif" => self.close(start, false),
             "for" => self.open_for(start, rest),
             "endfor" => self.close(start, true),
-            other => {
-                let near = did_you_mean(other, &STATEMENTS);
-                let known = STATEMENTS.join(", ");
-                Err(TagError::new(*offset, format!("`{other}` is not allowed{near}; only {known} are")))
-            }
+            other => Err(not_allowed(other, *offset)),
         }
     }
 
@@ -306,6 +307,18 @@ impl Scanner {
             Some(message) => Err(TagError::new(tokens[0].offset, format!("this cannot be read: {message}"))),
         }
     }
+}
+
+/// Names the statement that is not allowed, before what follows it is read.
+fn known_statement(source: &str, start: usize) -> Result<(), TagError> {
+    let rest = source[start..].trim_start();
+    let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())];
+    if STATEMENTS.contains(&name) { Ok(()) } else { Err(not_allowed(name, source.len() - rest.len())) }
+}
+
+fn not_allowed(name: &str, offset: usize) -> TagError {
+    let near = did_you_mean(name, &STATEMENTS);
+    TagError::new(offset, format!("`{name}` is not allowed{near}; only {} are", STATEMENTS.join(", ")))
 }
 
 fn next_tag(source: &str, from: usize) -> Option<usize> {
