@@ -69,6 +69,14 @@ impl Reply {
         Reply { code, enhanced, text: text.to_owned() }
     }
 
+    /// The codes without the words, fit for a log: `550 5.1.1`.
+    pub fn codes(&self) -> String {
+        match self.enhanced {
+            Some((class, subject, detail)) => format!("{:03} {class}.{subject}.{detail}", self.code),
+            None => format!("{:03}", self.code),
+        }
+    }
+
     /// 2xx.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
@@ -88,24 +96,14 @@ impl Reply {
 /// The whole reply on one line, as a store keeps it: `550 5.1.1 user unknown`.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_codes(self, f)?;
+        f.write_str(&self.codes())?;
         if self.text.is_empty() { Ok(()) } else { write!(f, " {}", self.text) }
     }
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Reply(")?;
-        write_codes(self, f)?;
-        f.write_str(")")
-    }
-}
-
-fn write_codes(reply: &Reply, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "{:03}", reply.code)?;
-    match reply.enhanced {
-        Some((class, subject, detail)) => write!(f, " {class}.{subject}.{detail}"),
-        None => Ok(()),
+        write!(f, "Reply({})", self.codes())
     }
 }
 

@@ -69,7 +69,7 @@ pub struct Capabilities {
 
 /// Why no connection came about. No message was involved: trying again is safe.
 ///
-/// The text is for the operator, not for a log: a server's words may repeat the user name.
+/// The text holds the codes of a refusal, not its words, which may repeat the user name: `refusal` has them.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The name has no address, or nobody answers there.
@@ -104,7 +104,7 @@ pub enum ConnectError {
     #[error("{0} offers neither AUTH PLAIN nor AUTH LOGIN, but a user and password are configured")]
     AuthNotOffered(String),
     /// The server refused; at `Stage::Auth` it refused user or password.
-    #[error("{server} refused at {stage}: {reply}")]
+    #[error("{server} refused at {stage}: {codes}", codes = .reply.codes())]
     Refused {
         /// `host:port`.
         server: String,
@@ -199,6 +199,15 @@ impl Connection {
     /// Another message may be submitted. Once false, for ever: drop it and open another.
     pub fn is_usable(&self) -> bool {
         self.phase != Phase::Broken
+    }
+
+    /// Usable, and the server has not left or spoken unasked since: worth asking before an idle
+    /// connection is used again. Waits for nothing; false is for ever.
+    pub async fn is_live(&mut self) -> bool {
+        if self.phase == Phase::Idle && !self.wire.is_quiet().await {
+            self.phase = Phase::Broken;
+        }
+        self.is_usable()
     }
 
     /// What the server said it can do, after TLS.

@@ -345,8 +345,10 @@ async fn a_dropped_submission_never_shifts_replies() {
 #[tokio::test]
 async fn an_idle_connection_that_the_server_left_is_noticed() {
     let catcher = catcher(Settings { idle: Duration::from_millis(100), ..Settings::default() }).await;
-    let mut connection = open(&catcher).await;
+    let (mut asked, mut connection) = (open(&catcher).await, open(&catcher).await);
+    assert!(asked.is_live().await);
     tokio::time::sleep(SHORT).await;
+    assert!(!asked.is_live().await && !asked.is_usable());
     let outcome = connection.submit(&envelope("r1@x.example"), MESSAGE).await;
     assert!(matches!(outcome, SubmitOutcome::NotSent(_)), "safe to send on another connection: {outcome:?}");
 }
