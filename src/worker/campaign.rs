@@ -40,6 +40,8 @@ impl Task {
         let task = Arc::new(self);
         let enqueueing = tokio::spawn(Arc::clone(&task).enqueue());
         task.send().await;
+        enqueueing.abort();
+        // Aborted between two statements, its transaction changes nothing.
         let _ = enqueueing.await;
     }
 
@@ -48,7 +50,9 @@ impl Task {
             match enqueue::step(&self.app, &self.campaign).await {
                 // Others write too: whoever waits for the write lock gets it between two pages.
                 Ok(enqueue::Step::More) => tokio::task::yield_now().await,
-                Ok(enqueue::Step::Ended | enqueue::Step::Stopped) => return,
+                Ok(enqueue::Step::Ended) => return,
+                // Another worker enqueues; should it die, this one goes on.
+                Ok(enqueue::Step::Stopped) => tokio::time::sleep(IDLE).await,
                 Err(error) => {
                     tracing::error!(campaign = self.campaign.file.slug, %error, "enqueueing waits for the database");
                     tokio::time::sleep(IDLE).await;
