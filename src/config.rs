@@ -242,12 +242,16 @@ fn read(path: &Path) -> Result<Settings, ConfigError> {
     toml::from_str(&text).map_err(|e| ConfigError::Syntax { path: path.to_owned(), message: located(&text, &e) })
 }
 
-/// A TOML error with its line and column, without the line's text, which may hold a password.
+/// A TOML error with its line and column, without the line's or a value's text, which may hold a password.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text[..at].matches('\n').count() + 1;
     let column = text[..at].rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}: {}", error.message())
+    let message = match (error.message().split_once("string \""), error.message().rsplit_once("\", ")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}string, {after}"),
+        _ => error.message().to_owned(),
+    };
+    format!("line {line}, column {column}: {message}")
 }
 
 impl Settings {
@@ -408,3 +412,6 @@ fn check_scope(scope: Option<String>) -> Result<bool, ConfigError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

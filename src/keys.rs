@@ -200,3 +200,116 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     }
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).ok()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::domain::{
+        address::Address,
+        tokens::{Purpose, Token},
+    };
+
+    fn token(keys: &Keys) -> Token {
+        let address = keys.suppression.hash(&Address::parse("marie@example.net").unwrap());
+        Token { purpose: Purpose::Unsubscribe, address, product: 1, campaign: 2, product_scope: false, test: false }
+    }
+
+    #[test]
+    fn keys_are_made_once_and_for_us_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let first = Keys::load(&keys, &[]).unwrap();
+        for file in [SUPPRESSION, TOKENS] {
+            let mode = fs::metadata(keys.join(file)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{file}");
+        }
+        let second = Keys::load(&keys, &first.fingerprints).unwrap();
+        assert_eq!(first.fingerprints, second.fingerprints);
+        assert!(second.tokens.verify(&first.tokens.sign(&token(&first))).is_ok());
+        let other = Keys::load(&folder.path().join("others"), &[]).unwrap();
+        assert_ne!(first.fingerprints, other.fingerprints, "keys are random");
+    }
+
+    #[test]
+    fn a_written_database_gets_no_new_keys() {
+        for file in [SUPPRESSION, TOKENS] {
+            let folder = tempfile::tempdir().unwrap();
+            let noted = Keys::load(folder.path(), &[]).unwrap().fingerprints;
+            fs::remove_file(folder.path().join(file)).unwrap();
+            let error = Keys::load(folder.path(), &noted).unwrap_err();
+            assert!(matches!(&error, KeyError::Missing { path } if path.ends_with(file)), "{error}");
+            assert!(error.to_string().contains("backup"), "{error}");
+            assert!(!folder.path().join(file).exists(), "nothing was made in its place");
+        }
+    }
+
+    #[test]
+    fn other_keys_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let noted = Keys::load(&folder.path().join("ours"), &[]).unwrap().fingerprints;
+        let error = Keys::load(&folder.path().join("theirs"), &[])
+            .and_then(|_| Keys::load(&folder.path().join("theirs"), &noted));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("suppression") && error.contains("token 0"), "{error}");
+        fs::copy(folder.path().join("ours").join(SUPPRESSION), folder.path().join("theirs").join(SUPPRESSION)).unwrap();
+        let error = Keys::load(&folder.path().join("theirs"), &noted).unwrap_err().to_string();
+        assert!(!error.contains("suppression") && error.contains("token 0"), "{error}");
+    }
+
+    #[test]
+    fn a_rotated_key_signs_and_the_old_one_goes_on_verifying() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Keys::load(folder.path(), &[]).unwrap();
+        let link = old.tokens.sign(&token(&old));
+        Keys::rotate(folder.path()).unwrap();
+        let new = Keys::load(folder.path(), &old.fingerprints).unwrap();
+        assert_eq!(new.tokens.verify(&link).unwrap(), token(&old));
+        let later = new.tokens.sign(&token(&new));
+        assert_ne!(link, later);
+        assert!(old.tokens.verify(&later).is_err(), "the old keys do not know the new one");
+        assert!(new.fingerprints.len() > old.fingerprints.len());
+        // Taking the old file back would lose the links made since.
+        let error = Keys::load(&folder.path().join("elsewhere"), &[]).and_then(|_| {
+            fs::copy(folder.path().join(SUPPRESSION), folder.path().join("elsewhere").join(SUPPRESSION)).unwrap();
+            Keys::load(&folder.path().join("elsewhere"), &new.fingerprints)
+        });
+        assert!(error.unwrap_err().to_string().contains("token 1"));
+    }
+
+    #[test]
+    fn a_broken_file_is_named_and_its_secret_is_not_shown() {
+        const SECRET: &str = "not hexadecimal but secret";
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::load(folder.path(), &[]).unwrap();
+        let cases = [
+            (SUPPRESSION, SECRET.to_owned()),
+            (SUPPRESSION, String::new()),
+            (TOKENS, format!("signing = 0\n[[keys]]\nid = 0\nsecret = '{SECRET}'\n")),
+            (TOKENS, format!("signing = '{SECRET}'")),
+            (TOKENS, format!("signing = 9\n[[keys]]\nid = 0\nsecret = '{}'\n", "ab".repeat(32))),
+        ];
+        for (file, text) in cases {
+            let path = folder.path().join(file);
+            let good = fs::read_to_string(&path).unwrap();
+            fs::write(&path, &text).unwrap();
+            let error = Keys::load(folder.path(), &keys.fingerprints).unwrap_err();
+            let message = format!("{error} {error:?}");
+            assert!(message.contains(file) && !message.contains(SECRET), "{message}");
+            fs::write(&path, good).unwrap();
+        }
+        Keys::load(folder.path(), &keys.fingerprints).unwrap();
+    }
+
+    #[test]
+    fn debug_output_shows_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keys::load(folder.path(), &[]).unwrap();
+        let shown = format!("{keys:?} {keys:#?}");
+        let suppression = fs::read_to_string(folder.path().join(SUPPRESSION)).unwrap();
+        assert!(!shown.contains(suppression.trim()));
+        let tokens = read_tokens(&folder.path().join(TOKENS)).unwrap();
+        assert!(tokens.keys.iter().all(|key| !shown.contains(&key.secret)));
+    }
+}
