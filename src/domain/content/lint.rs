@@ -242,7 +242,7 @@ impl Findings {
                 format!("Le lien {shown} n'est pas en HTTPS."),
                 format!("The link {shown} is not HTTPS."),
             )),
-            None if !lower.starts_with('#') => self.add(Finding::error(
+            None if !lower.starts_with('#') => self.add(Finding::warning(
                 "link_not_absolute",
                 format!("Le lien {shown:?} n'est pas une adresse complète : il ne mène nulle part dans un e-mail."),
                 format!("The link {shown:?} is not a full address: it leads nowhere in a mail."),

@@ -79,7 +79,8 @@ pub(super) fn findings(file: &CampaignFile, visible: &str) -> Vec<Finding> {
             )
         }));
         if file.has_promo {
-            out.push(Finding::error(
+            // A warning: `decide` blocks everybody by itself, and the report says why.
+            out.push(Finding::warning(
                 "service_with_promotion",
                 "Une campagne de service doit dire « has_promo = false » ; sinon personne ne la reçoit.",
                 "A service campaign must say `has_promo = false`; otherwise nobody receives it (SVC-2).",

@@ -6,6 +6,7 @@
 //! environment, our own total filters, fuel and a cap on the output.
 
 mod engine;
+mod expression;
 mod filters;
 mod lexer;
 mod scan;
