@@ -16,7 +16,7 @@ impl Basis {
                 "This is a customer of the same entity, for a similar offer, who could refuse from the start.",
             ),
             Basis::LegitimateInterestB2b => (
-                "La personne est écrite en qualité de professionnel, au sujet de sa profession ; elle a été informée et peut refuser à tout moment.",
+                "Nous écrivons à un professionnel, au sujet de sa profession ; elle a été informée et peut refuser à tout moment.",
                 "The person is written to as a professional, about their profession; they were informed and can refuse at any time.",
             ),
             Basis::GenericAddress => (
