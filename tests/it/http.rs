@@ -38,7 +38,11 @@ impl Answer {
 
 /// Serves the public pages of `app` on the loopback.
 pub async fn serve(app: &App) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    serve_on(app, TcpListener::bind("127.0.0.1:0").await.expect("a port is free")).await
+}
+
+/// Serves the public pages of `app` where `listener` listens.
+pub async fn serve_on(app: &App, listener: TcpListener) -> Served {
     let at = listener.local_addr().expect("it is bound");
     let (stop, stopped) = oneshot::channel::<()>();
     let until = async {
