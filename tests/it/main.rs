@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod container;
+mod crash;
 mod decisions;
 mod http;
 mod invariants;
@@ -10,6 +11,7 @@ mod journey;
 mod needs;
 mod one_click;
 mod postgres;
+mod program;
 mod race;
 mod sending;
 mod source;
