@@ -3,12 +3,16 @@
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or bad input; 3 refused by a rule.
 
 pub mod campaign;
+pub mod consent;
+pub mod contact;
 pub mod dkim;
 pub mod explain;
 pub mod init;
 pub mod output;
+pub mod product;
 pub mod rules;
 pub mod serve;
+pub mod suppress;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
@@ -36,6 +40,18 @@ enum Command {
     /// Write, check, launch and follow campaigns
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// The offers that consents and campaigns are about
+    #[command(subcommand)]
+    Product(product::ProductCommand),
+    /// Show, export or erase a person
+    #[command(subcommand)]
+    Contact(contact::ContactCommand),
+    /// What people said yes and no to
+    #[command(subcommand)]
+    Consent(consent::ConsentCommand),
+    /// Standing refusals: add, check, lift, export
+    #[command(subcommand)]
+    Suppress(suppress::SuppressCommand),
     /// Say whether a person may be written to about a product, and why
     Explain(explain::ExplainArgs),
     /// The rules in force, their sources, and decision tables
@@ -90,6 +106,10 @@ impl Cli {
             Command::Init => init::init(json).await,
             Command::Serve(args) => serve::run(&open().await?, args).await,
             Command::Campaign(command) => campaign::run(&open().await?, command, json).await,
+            Command::Product(command) => product::run(&open().await?, command, json).await,
+            Command::Contact(command) => contact::run(&open().await?, command, json).await,
+            Command::Consent(command) => consent::run(&open().await?, command, json).await,
+            Command::Suppress(command) => suppress::run(&open().await?, command, json).await,
             Command::Explain(args) => explain::run(&open().await?, args, json).await,
             Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),
             Command::Dkim(command) => dkim::run(&configuration()?, command, json),

@@ -6,9 +6,14 @@ use super::suppress::{self, Reach, Refusal, Whom};
 use crate::{
     domain::{
         address::{AddressHash, SuppressionKey},
+        consents::{ConsentState, Proof},
         suppressions::{Origin, SuppressionReason},
     },
-    store::{self, Tx, contacts, deliveries, suppressions},
+    store::{
+        self, Tx,
+        consents::{self, Consent, ConsentPurpose},
+        contacts, deliveries, suppressions,
+    },
 };
 
 /// What an erasure did.
@@ -19,7 +24,8 @@ pub struct Erased {
 }
 
 /// Erases the contact of this address hash, if there is one: cancels what waits for it, forgets the
-/// plain address wherever it stands, deletes the contact and its consents. Refusals go on as hashes.
+/// plain address wherever it stands, deletes the contact and its consents. Refusals go on as hashes,
+/// those that were recorded among the consents too.
 ///
 /// With `refuse` the erasure is an objection too, so that no later import brings the person back.
 pub async fn erase(
@@ -34,20 +40,47 @@ pub async fn erase(
         return Ok(None);
     };
     if refuse {
-        let objection = Refusal {
-            whom: Whom::Hash(hash),
-            reach: Reach::Everything,
-            reason: SuppressionReason::Objection,
-            origin: Origin::Erasure,
-            at: Some(now),
-            campaign_id: None,
-            note: String::new(),
-        };
-        suppress::refuse(tx, key, &objection, now).await?;
+        suppress::refuse(tx, key, &objection(hash, Reach::Everything, Some(now)), now).await?;
     }
+    let said = refused_consents(tx, hash, contact.id).await?;
+    suppress::refuse_all(tx, key, &said, now).await?;
     let cancelled = deliveries::cancel_contact(tx, contact.id, now.as_millisecond()).await?;
     deliveries::forget_contact(tx, contact.id).await?;
     suppressions::forget_address(tx, hash).await?;
     contacts::delete(tx, contact.id).await?;
     Ok(Some(Erased { cancelled }))
+}
+
+/// The noes among the person's consents: they go with the contact, and must not be forgotten with it.
+/// A later double opt-in has lifted one for its product (SUP-7).
+async fn refused_consents(tx: &mut Tx, hash: AddressHash, contact: i64) -> store::Result<Vec<Refusal>> {
+    let events: Vec<Consent> = consents::of_contacts(tx, &[contact]).await?;
+    let about_mail = || events.iter().filter(|e| e.purpose == ConsentPurpose::Mail);
+    let lifted = |no: &Consent| {
+        about_mail().any(|yes| {
+            yes.state == ConsentState::Granted
+                && yes.proof == Proof::Doi
+                && yes.product == no.product
+                && no.at.is_some_and(|no_at| yes.at.is_some_and(|at| at > no_at))
+        })
+    };
+    let standing = about_mail().filter(|e| e.state.is_refusal() && !lifted(e));
+    Ok(standing
+        .map(|no| {
+            let reach = if no.product.is_empty() { Reach::Everything } else { Reach::Product(no.product.clone()) };
+            objection(hash, reach, no.at.and_then(|at| Timestamp::from_millisecond(at).ok()))
+        })
+        .collect())
+}
+
+fn objection(hash: AddressHash, reach: Reach, at: Option<Timestamp>) -> Refusal {
+    Refusal {
+        whom: Whom::Hash(hash),
+        reach,
+        reason: SuppressionReason::Objection,
+        origin: Origin::Erasure,
+        at,
+        campaign_id: None,
+        note: String::new(),
+    }
 }

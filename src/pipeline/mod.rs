@@ -6,6 +6,7 @@
 pub mod audience;
 pub mod campaigns;
 pub mod compile;
+pub mod contacts;
 pub mod deliver;
 pub mod enqueue;
 pub mod erase;
@@ -14,3 +15,4 @@ pub mod preflight;
 pub mod preview;
 pub mod report;
 pub mod suppress;
+pub mod suppression_list;

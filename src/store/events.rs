@@ -34,6 +34,24 @@ const UNSUBSCRIBES_BY: Sql = Sql::same(
      WHERE e.campaign_id = $1 AND e.kind = 'unsubscribe' GROUP BY d.relationship, d.provider_group",
 );
 
+const OF_PERSON: Sql = Sql::same(
+    "SELECT c.slug AS campaign, e.kind, e.class, e.at FROM event e LEFT JOIN campaign c ON c.id = e.campaign_id
+     WHERE e.address_hash = $1 ORDER BY e.at, e.id",
+);
+
+/// What one person did.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct OfPerson {
+    /// Slug of the campaign, while there is one.
+    pub campaign: Option<String>,
+    /// What.
+    pub kind: String,
+    /// Class of an open or click; else empty.
+    pub class: String,
+    /// When, in milliseconds.
+    pub at: i64,
+}
+
 /// Records an event.
 pub async fn add(tx: &mut Tx, campaign: i64, kind: EventKind, class: &str, hash: AddressHash, at: i64) -> Result<()> {
     let sql = ADD.on(tx);
@@ -64,4 +82,10 @@ pub async fn series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, 
 pub async fn unsubscribes_by(tx: &mut Tx, campaign: i64) -> Result<Vec<(String, String, i64)>> {
     let sql = UNSUBSCRIBES_BY.on(tx);
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
+}
+
+/// Everything that a person did, oldest first.
+pub async fn of_person(tx: &mut Tx, hash: AddressHash) -> Result<Vec<OfPerson>> {
+    let sql = OF_PERSON.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(hash.0.as_slice()).fetch_all(c).await)
 }

@@ -16,5 +16,6 @@ mod race;
 mod sending;
 mod source;
 mod store;
+mod suppressions;
 mod tidy;
 mod world;
