@@ -11,6 +11,7 @@ pub mod deliver;
 pub mod enqueue;
 pub mod erase;
 pub mod explain;
+pub mod import;
 pub mod preflight;
 pub mod preview;
 pub mod report;

@@ -22,7 +22,7 @@ pub struct Progress {
 }
 
 /// A refused line.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, serde::Serialize, serde::Deserialize)]
 pub struct Refusal {
     /// Line of the file, the header being line 1.
     pub line: i64,
@@ -42,8 +42,10 @@ const START: Sql = Sql::same(
     "INSERT INTO import (fingerprint, started_at, finished_at, lines, added, changed, unchanged, refused)
      VALUES ($1, $2, NULL, 0, 0, 0, 0, 0) RETURNING id",
 );
-const ADVANCE: Sql =
-    Sql::same("UPDATE import SET lines = $2, added = $3, changed = $4, unchanged = $5, refused = $6 WHERE id = $1");
+const ADVANCE: Sql = Sql::same(
+    "UPDATE import SET lines = $2, added = $3, changed = $4, unchanged = $5, refused = $6
+     WHERE id = $1 AND lines = $7 AND finished_at IS NULL",
+);
 const FINISH: Sql = Sql::same("UPDATE import SET finished_at = $2 WHERE id = $1");
 const REFUSE: Sql = Sql::twin(
     "INSERT INTO import_refusal (import_id, line, column_name, code, message)
@@ -53,7 +55,8 @@ const REFUSE: Sql = Sql::twin(
      AS r(line bigint, \"column\" text, code text, message text)",
 );
 const REFUSALS: Sql = Sql::same(
-    "SELECT line, column_name, code, message FROM import_refusal WHERE import_id = $1 ORDER BY line LIMIT $2",
+    "SELECT line, column_name, code, message FROM import_refusal WHERE import_id = $1 AND line > $2
+     ORDER BY line LIMIT $3",
 );
 
 /// The interrupted import of this fingerprint, if there is one.
@@ -68,8 +71,9 @@ pub async fn start(tx: &mut Tx, fingerprint: &str, now: i64) -> Result<i64> {
     on!(tx, |c| sqlx::query_scalar(sql).bind(fingerprint).bind(now).fetch_one(c).await)
 }
 
-/// Notes how far the import is, in the transaction that did the work.
-pub async fn advance(tx: &mut Tx, p: &Progress) -> Result<()> {
+/// Notes how far the import is, in the transaction that did the work since `from` lines. False when
+/// another process was there first: then the transaction must not commit.
+pub async fn advance(tx: &mut Tx, p: &Progress, from: i64) -> Result<bool> {
     let sql = ADVANCE.on(tx);
     on!(tx, |c| sqlx::query(sql)
         .bind(p.id)
@@ -78,9 +82,10 @@ pub async fn advance(tx: &mut Tx, p: &Progress) -> Result<()> {
         .bind(p.changed)
         .bind(p.unchanged)
         .bind(p.refused)
+        .bind(from)
         .execute(c)
         .await
-        .map(|_| ()))
+        .map(|done| done.rows_affected() == 1))
 }
 
 /// Ends an import.
@@ -98,8 +103,8 @@ pub async fn refuse(tx: &mut Tx, id: i64, refusals: &[Refusal]) -> Result<()> {
     on!(tx, |c| sqlx::query(sql).bind(id).bind(rows).execute(c).await.map(|_| ()))
 }
 
-/// The first `limit` refused lines of an import.
-pub async fn refusals(tx: &mut Tx, id: i64, limit: i64) -> Result<Vec<Refusal>> {
+/// The next `limit` refused lines of an import after `line`.
+pub async fn refusals(tx: &mut Tx, id: i64, line: i64, limit: i64) -> Result<Vec<Refusal>> {
     let sql = REFUSALS.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(id).bind(limit).fetch_all(c).await)
+    on!(tx, |c| sqlx::query_as(sql).bind(id).bind(line).bind(limit).fetch_all(c).await)
 }

@@ -6,6 +6,7 @@ mod container;
 mod crash;
 mod decisions;
 mod http;
+mod import;
 mod invariants;
 mod journey;
 mod needs;

@@ -81,7 +81,7 @@ async fn tell(folder: tempfile::TempDir, url: &str, story: impl AsyncFnOnce(&mut
 }
 
 /// The end of `future`, be it a panic.
-async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
+pub async fn caught<F: Future>(future: F) -> std::thread::Result<F::Output> {
     let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Pending) => Poll::Pending,

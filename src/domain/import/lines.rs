@@ -121,7 +121,7 @@ pub struct Said {
     /// What was said.
     pub state: ConsentState,
     /// When; a refusal without it stands for ever.
-    pub at: Option<Timestamp>,
+    pub at: Option<When>,
     /// What proves it.
     pub proof: Proof,
     /// Where the proof is kept.
@@ -132,7 +132,7 @@ pub struct Said {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refusals {
     /// Unsubscribed from everything; since when, if that is known.
-    pub unsubscribed: Option<Option<Timestamp>>,
+    pub unsubscribed: Option<Option<When>>,
     /// Consents refused or withdrawn, and tracking withdrawn.
     pub consents: Vec<Said>,
 }
@@ -191,20 +191,15 @@ impl LineReader {
         Ok(reader)
     }
 
-    /// Whether some line may hold a refusal.
-    pub fn reads_refusals(&self) -> bool {
-        self.cells.keys().any(|f| matches!(f, Field::UnsubscribedAt | Field::Tracking | Field::Consent(..)))
-    }
-
     /// Whether some line may hold a consent, or its refusal.
     pub fn reads_consents(&self) -> bool {
         !self.products.is_empty() || self.cells.contains_key(&Field::Tracking)
     }
 
-    /// Reads one line.
-    pub fn read(&self, cells: &[&str]) -> Line {
-        let mut line = Line::default();
-        if cells.len() != self.width {
+    /// Reads one line, which may be known to be faulty as a whole.
+    pub fn read(&self, cells: &[&str], fault: Option<Fault>) -> Line {
+        let mut line = Line { fault, ..Line::default() };
+        if line.fault.is_none() && cells.len() != self.width {
             line.fault = Some(self.wrong_width(cells.len()));
         }
         match self.address(cells) {
@@ -285,11 +280,11 @@ impl LineReader {
                 continue;
             }
             let at = self.past(&at_field, cells)?.or(collected);
-            let at = Some(at.ok_or_else(|| self.undated(&state_field))?.starts_at(&self.tz));
+            let at = Some(at.ok_or_else(|| self.undated(&state_field))?);
             said.push(Said { product: Some(product.clone()), state, at, proof, evidence });
         }
         if self.word(&Field::Tracking, words::TRACKING, cells)? == Some(TrackingConsent::Granted) {
-            let at = Some(collected.ok_or_else(|| self.undated(&Field::Tracking))?.starts_at(&self.tz));
+            let at = Some(collected.ok_or_else(|| self.undated(&Field::Tracking))?);
             said.push(Said {
                 product: None,
                 state: ConsentState::Granted,
@@ -319,7 +314,7 @@ impl LineReader {
         refusals
     }
 
-    fn unsubscribed(&self, cells: &[&str], fault: &mut Option<Fault>) -> Option<Option<Timestamp>> {
+    fn unsubscribed(&self, cells: &[&str], fault: &mut Option<Fault>) -> Option<Option<When>> {
         let text = self.value(&Field::UnsubscribedAt, cells);
         if text.is_empty() {
             return None;
@@ -345,18 +340,18 @@ impl LineReader {
 
     /// Since when a refusal holds. A date that cannot be read is a fault, and the refusal has none:
     /// it stands for ever. An ambiguous one is a fault, and the refusal has the later of its readings.
-    fn since(&self, field: &Field, cells: &[&str], fault: &mut Option<Fault>) -> Option<Timestamp> {
+    fn since(&self, field: &Field, cells: &[&str], fault: &mut Option<Fault>) -> Option<When> {
         let mut refuse = |f: Fault| {
             fault.get_or_insert(f);
         };
         match self.past(field, cells) {
-            Ok(when) => when.map(|when| when.starts_at(&self.tz)),
+            Ok(when) => when,
             Err(f) if f.code == FaultCode::DateAmbiguous => {
                 refuse(f);
                 let text = self.value(field, cells);
                 let reading = |order| dates::read(text, Order::Said(order), &self.tz).ok();
                 let later = [DateOrder::Dmy, DateOrder::Mdy].into_iter().filter_map(reading);
-                later.map(|when| when.starts_at(&self.tz)).max().filter(|at| *at <= self.now)
+                later.max_by_key(|when| when.starts_at(&self.tz)).filter(|when| !when.is_after(self.now, &self.tz))
             }
             Err(f) => {
                 refuse(f);
@@ -536,14 +531,14 @@ mod tests {
 
     fn read(header: &str, line: &str) -> Line {
         let cells: Vec<&str> = line.split(',').collect();
-        reader(header, &[], Order::Unknown).unwrap().read(&cells)
+        reader(header, &[], Order::Unknown).unwrap().read(&cells, None)
     }
 
     fn fault(header: &str, line: &str) -> String {
         read(header, line).fault.map_or_else(|| "none".into(), |f| format!("{}:{}", f.column, f.code))
     }
 
-    fn at(text: &str) -> Option<Timestamp> {
+    fn at(text: &str) -> Option<When> {
         Some(text.parse().unwrap())
     }
 
@@ -563,7 +558,7 @@ mod tests {
         assert_eq!((facts.address_kind, facts.first_name), (Some(AddressKind::Personal), None));
         let said = &line.consents[0];
         assert_eq!((said.state, said.proof), (ConsentState::Granted, Proof::Doi));
-        assert_eq!(said.at, at("2025-03-17T23:00:00Z"), "the day of the collection begins in Paris");
+        assert_eq!(said.at, at("2025-03-18"), "the day of the collection");
     }
 
     #[test]
@@ -608,7 +603,7 @@ mod tests {
         let header = "email,unsubscribed_at,country";
         for (value, since) in [
             ("2025-03-18T10:00:00Z", Some(at("2025-03-18T10:00:00Z"))),
-            ("18 mars 2025", Some(at("2025-03-17T23:00:00Z"))),
+            ("18 mars 2025", Some(at("2025-03-18"))),
             ("oui", Some(None)),
             ("X", Some(None)),
             ("désinscrit", Some(None)),
@@ -626,7 +621,7 @@ mod tests {
         let unreadable = (Some(None), Some(FaultCode::DateInvalid));
         assert_eq!(unsubscribed(header, "a@example.net,peut-être,"), unreadable);
         assert_eq!(unsubscribed(header, "a@example.net,2035-01-01,"), (Some(None), Some(FaultCode::DateFuture)));
-        let later_reading = (Some(at("2025-05-03T22:00:00Z")), Some(FaultCode::DateAmbiguous));
+        let later_reading = (Some(at("2025-05-04")), Some(FaultCode::DateAmbiguous));
         assert_eq!(unsubscribed(header, "a@example.net,04/05/2025,"), later_reading);
         assert_eq!(unsubscribed(header, "a@example.net,oui"), (Some(None), Some(FaultCode::Columns)));
         assert_eq!(unsubscribed(header, "a@example.net,oui,,"), (Some(None), Some(FaultCode::Columns)));
@@ -645,7 +640,7 @@ mod tests {
         };
         let crm = |state, at| (Some("crm".to_owned()), state, at);
         assert_eq!(refused("a@example.net,non,,"), (vec![crm(ConsentState::Refused, None)], 0, None));
-        let withdrawn = crm(ConsentState::Withdrawn, at("2025-03-17T23:00:00Z"));
+        let withdrawn = crm(ConsentState::Withdrawn, at("2025-03-18"));
         assert_eq!(refused("a@example.net,retiré,2025-03-18,"), (vec![withdrawn], 0, None));
         let unreadable = (vec![crm(ConsentState::Refused, None)], 0, Some(FaultCode::DateInvalid));
         assert_eq!(refused("a@example.net,refused,hier,"), unreadable);
@@ -657,9 +652,9 @@ mod tests {
     fn a_default_fills_empty_cells_and_is_checked_before_any_line() {
         let reader = |defaults: &[(&str, &str)]| reader("email,kind", defaults, Order::Unknown);
         let business = reader(&[("kind", "b2b"), ("country", "fr"), ("consent_crm", "yes")]).unwrap();
-        let line = business.read(&["a@example.net", ""]);
+        let line = business.read(&["a@example.net", ""], None);
         assert_eq!((line.facts.kind, line.facts.country), (Some(ContactKind::Business), Some("FR")));
-        assert_eq!(business.read(&["a@example.net", "b2c"]).facts.kind, Some(ContactKind::Consumer));
+        assert_eq!(business.read(&["a@example.net", "b2c"], None).facts.kind, Some(ContactKind::Consumer));
         for (field, value) in
             [("country", "XX"), ("kind", "x"), ("collected_at", "04/05/2025"), ("unsubscribed_at", "perhaps")]
         {
@@ -676,7 +671,7 @@ mod tests {
             let address = format!("{local}@example.net");
             let mut cells: Vec<&str> = cells.iter().map(String::as_str).collect();
             cells.insert(0, &address);
-            let line = reader(header, &[], Order::Unknown).unwrap().read(&cells);
+            let line = reader(header, &[], Order::Unknown).unwrap().read(&cells, None);
             prop_assert!(line.fault.is_none_or(|f| !f.message.contains(&local)));
         }
     }
