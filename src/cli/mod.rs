@@ -7,6 +7,7 @@ pub mod consent;
 pub mod contact;
 pub mod dkim;
 pub mod explain;
+pub mod import;
 pub mod init;
 pub mod output;
 pub mod product;
@@ -40,6 +41,8 @@ enum Command {
     /// Write, check, launch and follow campaigns
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),
+    /// Read contacts and consents from a CSV file; never lifts a refusal
+    Import(import::ImportArgs),
     /// The offers that consents and campaigns are about
     #[command(subcommand)]
     Product(product::ProductCommand),
@@ -106,6 +109,7 @@ impl Cli {
             Command::Init => init::init(json).await,
             Command::Serve(args) => serve::run(&open().await?, args).await,
             Command::Campaign(command) => campaign::run(&open().await?, command, json).await,
+            Command::Import(args) => import::run(&open().await?, args, json).await,
             Command::Product(command) => product::run(&open().await?, command, json).await,
             Command::Contact(command) => contact::run(&open().await?, command, json).await,
             Command::Consent(command) => consent::run(&open().await?, command, json).await,

@@ -41,6 +41,9 @@ impl Layout {
         let mut records = Records::new(&source.text, delimiter, 1, source.start);
         let mut record = Record::default();
         let header = header(&mut records, &mut record)?;
+        if record.fault.is_some() {
+            return Err(ImportError::Header { line: record.line });
+        }
         let columns = columns::resolve(&header, &options.mapping, products)?;
         let body = (records.line(), records.offset());
         let dated: Vec<usize> =
@@ -73,9 +76,6 @@ fn header(records: &mut Records<impl Read>, record: &mut Record) -> Result<Vec<S
             break;
         }
     }
-    if record.fault.is_some() {
-        return Err(ImportError::Header { line: record.line });
-    }
     Ok(record.cells().iter().map(|name| name.trim().to_owned()).collect())
 }
 
@@ -102,9 +102,8 @@ fn delimiter(sample: &[u8], options: &Options, products: &[String]) -> io::Resul
         let mut records = Records::new(sample, delimiter, 1, 0);
         let mut record = Record::default();
         let header = match header(&mut records, &mut record) {
-            Err(ImportError::Empty) => continue,
             Err(ImportError::Read(error)) => return Err(error),
-            Err(_) => Vec::new(),
+            Err(_) => continue,
             Ok(header) => header,
         };
         let known = header.iter().filter(|name| is_known(name)).count();
