@@ -46,19 +46,37 @@ impl App {
     /// Opens the database, migrates it, and checks that the keys are those it was written with.
     pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
         let db = Db::open(config.database.url.expose_secret()).await?;
-        let mut tx = db.write().await?;
-        let noted = store::keys::all(&mut tx).await?;
-        let keys = Keys::load(&App::keys_folder(&config), &noted)?;
-        for (name, fingerprint) in &keys.fingerprints {
-            store::keys::note(&mut tx, name, fingerprint).await?;
-        }
-        tx.commit().await?;
+        let keys = App::keys(&db, &config).await?;
         let rules = Rules {
             tz: config.controller.time_zone.clone(),
             suppression_key: keys.suppression.clone(),
             settings: config.rule_settings(),
         };
         Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock })
+    }
+
+    /// The keys, as the database knows them; those it does not know yet are noted.
+    async fn keys(db: &Db, config: &Config) -> Result<Keys, AppError> {
+        let folder = App::keys_folder(config);
+        let mut tx = db.read().await?;
+        let noted = store::keys::all(&mut tx).await?;
+        drop(tx);
+        if !noted.is_empty() {
+            let keys = Keys::load(&folder, &noted)?;
+            if keys.fingerprints.iter().all(|print| noted.contains(print)) {
+                return Ok(keys);
+            }
+        }
+        // Under the write lock: of two processes that start together, one makes the keys.
+        let mut tx = db.write().await?;
+        let keys = Keys::load(&folder, &store::keys::all(&mut tx).await?)?;
+        for (name, fingerprint) in &keys.fingerprints {
+            store::keys::note(&mut tx, name, fingerprint).await?;
+        }
+        // Another host may have noted its own in this moment: then these are not the ones.
+        let keys = Keys::load(&folder, &store::keys::all(&mut tx).await?)?;
+        tx.commit().await?;
+        Ok(keys)
     }
 
     /// The folder of the key files.
