@@ -5,6 +5,7 @@
 mod container;
 mod crash;
 mod decisions;
+mod faults;
 mod http;
 mod import;
 mod invariants;
