@@ -69,14 +69,14 @@ on_both! {
         let mailbag = post.catcher.mailbag();
         for (more, pause) in [(1, 0), (40, 3), (90, 7), (120, 1)] {
             let before = mailbag.count();
-            let serving = program.serve(&[]);
+            let serving = program.serve(0);
             world.until("more mail is out", async || mailbag.count() >= before + more).await;
             tokio::time::sleep(Duration::from_millis(pause)).await;
             serving.kill();
             let status = world.report("autumn").await.status;
             assert_eq!(status.state, CampaignState::Running, "killed too late to tell: {status:?}");
         }
-        let serving = program.serve(&[]);
+        let serving = program.serve(0);
         world.until_state("autumn", CampaignState::Finished).await;
         serving.terminate();
 
@@ -104,13 +104,13 @@ on_both! {
         world.create(&campaign("autumn", "rate = \"12000/min\"")).await;
         let program = Program::beside(world);
         program.json(&["campaign", "launch", "autumn"]);
-        let serving = program.serve(&[]);
+        let serving = program.serve(0);
         world.until("some mail is out", async || post.catcher.mailbag().count() >= 20).await;
         serving.terminate();
         let status = world.report("autumn").await.status;
         assert_eq!((status.claimed, status.submitting, status.unknown), (0, 0, 0), "{status:?}");
         assert_eq!(status.accepted as usize, post.caught().len());
-        let serving = program.serve(&[]);
+        let serving = program.serve(0);
         world.until_state("autumn", CampaignState::Finished).await;
         serving.terminate();
         assert_eq!(post.caught().len(), PEOPLE);

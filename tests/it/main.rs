@@ -10,6 +10,7 @@ mod http;
 mod import;
 mod invariants;
 mod journey;
+mod judges;
 mod needs;
 mod one_click;
 mod people;

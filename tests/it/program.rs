@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -21,8 +21,6 @@ pub struct Program {
 /// A running `ouinon serve`. Dropping it kills it.
 pub struct Serving {
     child: Child,
-    /// `127.0.0.1:PORT` of its pages.
-    pub at: String,
 }
 
 impl Program {
@@ -47,11 +45,6 @@ impl Program {
         self
     }
 
-    /// The folder it runs in.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ouinon"));
         command.args(args).current_dir(&self.folder).env_clear().stdin(Stdio::null());
@@ -73,15 +66,15 @@ impl Program {
         serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e} in {out:?}"))
     }
 
-    /// Starts `ouinon serve` on a free port, and waits until it says where it listens.
-    pub fn serve(&self, args: &[&str]) -> Serving {
+    /// Starts `ouinon serve` on `port` (0: a free one), and waits until it says where it listens.
+    pub fn serve(&self, port: u16) -> Serving {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder.join("serve.log"))
             .expect("a log in the story's folder");
         let mut child = self
-            .command(&[&["serve", "--port", "0"], args].concat())
+            .command(&["serve", "--port", &port.to_string()])
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -89,8 +82,7 @@ impl Program {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let at = line.trim().rsplit("http://").next().unwrap_or_default().to_owned();
-        let serving = Serving { child, at };
+        let serving = Serving { child };
         let log = std::fs::read_to_string(self.folder.join("serve.log")).unwrap_or_default();
         assert!(line.starts_with("listening on http://"), "serve said {line:?}\n{log}");
         serving

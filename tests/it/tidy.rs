@@ -1,6 +1,7 @@
 //! The tree is checked like the code: floors, the place of SQL, documented codes, nothing left undone.
 
 mod codes;
+mod documents;
 mod floors;
 mod tree;
 
