@@ -1,8 +1,11 @@
 //! The only place that reads the clock. Everything else takes `now` as an argument.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -14,6 +17,13 @@ pub enum Clock {
     System,
     /// Stands still until told; shared by its clones.
     Manual(Arc<AtomicI64>),
+    /// Goes as the machine's clock does, from another start.
+    Shifted {
+        /// What it showed.
+        start: Timestamp,
+        /// When it showed it.
+        since: Instant,
+    },
 }
 
 impl Clock {
@@ -22,17 +32,23 @@ impl Clock {
         Clock::Manual(Arc::new(AtomicI64::new(start.as_millisecond())))
     }
 
+    /// A clock that shows `start` now and goes on from there.
+    pub fn shifted(start: Timestamp) -> Clock {
+        Clock::Shifted { start, since: Instant::now() }
+    }
+
     /// The present instant, in whole milliseconds.
     #[allow(clippy::disallowed_methods)]
     pub fn now(&self) -> Timestamp {
         let millis = match self {
             Clock::System => Timestamp::now().as_millisecond(),
             Clock::Manual(millis) => millis.load(Ordering::SeqCst),
+            Clock::Shifted { start, since } => start.as_millisecond() + since.elapsed().as_millis() as i64,
         };
         Timestamp::from_millisecond(millis).expect("milliseconds of a timestamp are in range")
     }
 
-    /// Moves a manual clock by `millis`, forth or back; the system's clock is not ours to move.
+    /// Moves a manual clock by `millis`, forth or back; the others are not ours to move.
     pub fn advance(&self, millis: i64) {
         if let Clock::Manual(at) = self {
             at.fetch_add(millis, Ordering::SeqCst);

@@ -14,7 +14,14 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use super::{Failure, output};
-use crate::{app::App, config::Config, domain::address::normalise_domain, keys::Keys, mail::dkim::SigningKeys, store};
+use crate::{
+    app::App,
+    config::Config,
+    domain::address::normalise_domain,
+    keys::Keys,
+    mail::dkim::{Signer, SigningKeys},
+    store,
+};
 
 /// What can be done with DKIM keys.
 #[derive(Debug, Subcommand)]
@@ -60,10 +67,7 @@ pub fn run(config: &Config, command: DkimCommand, json: bool) -> anyhow::Result<
     if !selector_ok {
         return Err(Failure::Input("--selector: expected a-z, 0-9 and dashes, not at the ends".to_owned()).into());
     }
-    let folder = App::keys_folder(config).join("dkim").join(&domain);
-    let keys = SigningKeys::generate()?;
-    let signer = keys.signer(&domain, &selector)?;
-    write(&folder, &selector, &keys)?;
+    let signer = make(config, &domain, &selector)?;
     let records: Vec<Record> =
         signer.dns_records().into_iter().map(|r| Record { name: r.name, value: r.value }).collect();
     if json {
@@ -75,6 +79,15 @@ pub fn run(config: &Config, command: DkimCommand, json: bool) -> anyhow::Result<
         println!("\n{}\n  {}", record.name, record.value);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the keys of a domain; mail from it is signed from then on.
+pub fn make(config: &Config, domain: &str, selector: &str) -> anyhow::Result<Signer> {
+    let folder = App::keys_folder(config).join("dkim").join(domain);
+    let keys = SigningKeys::generate()?;
+    let signer = keys.signer(domain, selector)?;
+    write(&folder, selector, &keys)?;
+    Ok(signer)
 }
 
 /// The keys first, the name of the selector last: it is what makes them count.

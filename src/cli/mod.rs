@@ -5,6 +5,7 @@
 pub mod campaign;
 pub mod consent;
 pub mod contact;
+pub mod demo;
 pub mod dkim;
 pub mod explain;
 pub mod import;
@@ -15,7 +16,11 @@ pub mod rules;
 pub mod serve;
 pub mod suppress;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +39,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// The main job on a sample, in a scratch folder: import, decide, send to a catcher, unsubscribe, report
+    Demo(demo::DemoArgs),
     /// Write a commented ouinon.toml and make the keys; asks nothing, overwrites nothing
     Init,
     /// Run the web pages, the scheduler and the sender
@@ -46,13 +53,13 @@ enum Command {
     /// The offers that consents and campaigns are about
     #[command(subcommand)]
     Product(product::ProductCommand),
-    /// Show, export, correct or erase a person
+    /// Show, export or erase a person
     #[command(subcommand)]
     Contact(contact::ContactCommand),
     /// What people said yes and no to
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
-    /// Standing refusals: add, check, lift, import, export
+    /// Standing refusals: add, check, lift, export
     #[command(subcommand)]
     Suppress(suppress::SuppressCommand),
     /// Say whether a person may be written to about a product, and why
@@ -88,6 +95,7 @@ pub async fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    cli.log();
     match cli.run().await {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -103,9 +111,24 @@ pub async fn main() -> ExitCode {
 }
 
 impl Cli {
+    /// Logs go to stderr, as `OUINON_LOG` says. The demonstration reads no environment, and talks itself.
+    fn log(&self) {
+        let filter = match self.command {
+            Command::Demo(_) => "warn".to_owned(),
+            _ => std::env::var("OUINON_LOG").unwrap_or_else(|_| "ouinon=info,warn".to_owned()),
+        };
+        tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .init();
+    }
+
     async fn run(self) -> anyhow::Result<ExitCode> {
         let json = self.json;
         match self.command {
+            Command::Demo(args) => demo::run(args, json).await,
             Command::Init => init::init(json).await,
             Command::Serve(args) => serve::run(&open().await?, args).await,
             Command::Campaign(command) => campaign::run(&open().await?, command, json).await,

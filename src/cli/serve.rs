@@ -73,7 +73,8 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn signalled() -> std::io::Result<()> {
+/// Until SIGTERM or Ctrl-C.
+pub(super) async fn signalled() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -26,4 +26,32 @@ impl Lang {
             Lang::En => en,
         }
     }
+
+    /// A whole number with its thousands apart: a narrow no-break space in French, a comma in English.
+    pub fn number(self, n: impl std::fmt::Display) -> String {
+        let digits = n.to_string();
+        let first = digits.find(|c: char| c.is_ascii_digit()).unwrap_or(digits.len());
+        let mut out = String::new();
+        for (i, c) in digits.char_indices() {
+            if i > first && (digits.len() - i).is_multiple_of(3) {
+                out.push(self.pick('\u{202F}', ','));
+            }
+            out.push(c);
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (n, en) in [(0, "0"), (999, "999"), (1072, "1,072"), (-123, "-123"), (-12345, "-12,345")] {
+            assert_eq!(Lang::En.number(n), en);
+            assert_eq!(Lang::Fr.number(n), en.replace(',', "\u{202F}"));
+        }
+        assert_eq!(Lang::En.number(1_000_000_usize), "1,000,000");
+    }
 }

@@ -6,4 +6,5 @@ pub mod compose;
 pub mod dkim;
 pub mod dkim_check;
 mod headers;
+pub mod reading;
 pub mod smtp;

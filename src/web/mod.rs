@@ -1,5 +1,6 @@
 //! What answers over HTTP. Thin: look up, act through the pipeline, answer.
 
+pub mod demo;
 pub mod public;
 mod server;
 mod transport;
@@ -10,6 +11,7 @@ use std::{future::Future, io};
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 
+pub use demo::Demo;
 pub use public::{Counters, Public};
 pub use server::{Limits, serve_router};
 pub use transport::Peer;
@@ -21,6 +23,12 @@ use crate::app::App;
 pub fn public_router(app: App) -> Router {
     let public = Public::new(app);
     around(&public, public::routes(public.clone()))
+}
+
+/// The pages of the demonstration, and the recipients' with all that surrounds them.
+pub fn demo_router(demo: Demo) -> Router {
+    let public = Public::new(demo.app.clone());
+    around(&public, public::routes_below(public.clone()).merge(demo::routes(demo)))
 }
 
 /// Serves the public pages until `shutdown`, then ends what was begun.

@@ -1,7 +1,7 @@
 //! Pages and endpoints of recipients: no login, cookie or script, and nothing changes by GET or HEAD.
 
 pub mod body;
-mod language;
+pub(super) mod language;
 pub(super) mod page;
 mod unsubscribe;
 
@@ -63,16 +63,23 @@ const STYLE: &str = include_str!("../../../templates/public/style.css");
 
 /// The routes, with pages for what is not there and what is not allowed.
 pub fn routes(public: Public) -> Router {
+    links().route("/", get(page::home)).with_state(public)
+}
+
+/// The same without a page at `/`, for a server that has one of its own.
+pub(super) fn routes_below(public: Public) -> Router {
+    links().with_state(public)
+}
+
+fn links() -> Router<Public> {
     Router::new()
         .route("/o/{token}", get(unsubscribe::show).post(unsubscribe::press).fallback(form_not_allowed))
-        .route("/", get(page::home))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(public)
 }
 
 async fn style() -> Response {
