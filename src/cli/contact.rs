@@ -14,7 +14,7 @@ use crate::{
         import::dates::{self, Order},
     },
     pipeline::{
-        contacts::{self, Dossier, Refused, Said},
+        contacts::{self, Dossier, EditError, Refused, Said},
         erase,
     },
 };
@@ -32,6 +32,14 @@ pub enum ContactCommand {
         /// The person's address
         address: String,
     },
+    /// Correct what is known of a person
+    Edit {
+        /// The person's address
+        address: String,
+        /// A field by its import name, and its value; an empty value forgets it
+        #[arg(long = "set", value_name = "FIELD=VALUE", required = true, value_parser = change)]
+        set: Vec<(String, String)>,
+    },
     /// Erase a person; that they refused is kept, as a keyed hash
     Erase {
         /// The person's address
@@ -47,6 +55,7 @@ pub async fn run(app: &App, command: ContactCommand, json: bool) -> anyhow::Resu
     match command {
         ContactCommand::Show { address } => show(app, &address, json).await,
         ContactCommand::Export { address } => export(app, &address).await,
+        ContactCommand::Edit { address, set } => edit(app, &address, &set, json).await,
         ContactCommand::Erase { address, without_refusal } => erase(app, &address, !without_refusal, json).await,
     }
 }
@@ -64,6 +73,26 @@ async fn show(app: &App, text: &str, json: bool) -> anyhow::Result<ExitCode> {
 /// For the person: always JSON, a machine-readable format (GD-4, article 20).
 async fn export(app: &App, text: &str) -> anyhow::Result<ExitCode> {
     output::json(&known(app, &address(text)?).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn change(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE, for example company='Exemple SA'")?;
+    Ok((field.trim().to_owned(), value.trim().to_owned()))
+}
+
+async fn edit(app: &App, text: &str, set: &[(String, String)], json: bool) -> anyhow::Result<ExitCode> {
+    let address = address(text)?;
+    let changed = contacts::edit(app, &address, set).await.map_err(|error| match error {
+        EditError::Store(error) => anyhow::Error::from(error),
+        EditError::Unknown => unknown(&address).into(),
+        EditError::Value(message) => Failure::Input(message).into(),
+    })?;
+    if json {
+        output::json(&serde_json::json!({ "address": address.as_str(), "changed": changed }))?;
+    } else {
+        println!("{}", if changed { "changed" } else { "nothing to change" });
+    }
     Ok(ExitCode::SUCCESS)
 }
 

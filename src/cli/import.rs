@@ -84,7 +84,7 @@ pub async fn run(app: &App, args: ImportArgs, json: bool) -> anyhow::Result<Exit
 }
 
 /// The file, or stdin in a temporary file: an import reads it several times.
-fn open(path: &Path) -> io::Result<File> {
+pub fn open(path: &Path) -> io::Result<File> {
     if path.as_os_str() == "-" {
         return spooled(&mut io::stdin().lock());
     }
@@ -111,7 +111,8 @@ fn failure(error: ImportError, path: &Path) -> anyhow::Error {
     }
 }
 
-fn print(report: &mut Report, dry: bool, lang: Lang, out: &mut impl Write) -> io::Result<()> {
+/// Says what became of the lines.
+pub fn print(report: &mut Report, dry: bool, lang: Lang, out: &mut impl Write) -> io::Result<()> {
     if dry {
         writeln!(out, "{}", lang.pick("Essai : rien n'a été écrit.", "Dry run: nothing was written."))?;
     }

@@ -53,13 +53,13 @@ enum Command {
     /// The offers that consents and campaigns are about
     #[command(subcommand)]
     Product(product::ProductCommand),
-    /// Show, export or erase a person
+    /// Show, export, correct or erase a person
     #[command(subcommand)]
     Contact(contact::ContactCommand),
     /// What people said yes and no to
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
-    /// Standing refusals: add, check, lift, export
+    /// Standing refusals: add, check, lift, import, export
     #[command(subcommand)]
     Suppress(suppress::SuppressCommand),
     /// Say whether a person may be written to about a product, and why

@@ -6,16 +6,18 @@ use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 
-use super::{Failure, contact, output, product};
+use super::{Failure, contact, import, output, product};
 use crate::{
     app::App,
     domain::{
         address::Address,
+        import::dates::{DateOrder, Order},
         suppressions::{Origin, SuppressionReason},
     },
     pipeline::{
         contacts::Refused,
         suppress::{self, LiftError, Refusal, Written},
+        suppression_import::{self, Defaults},
         suppression_list::{self, HashKind},
     },
 };
@@ -38,6 +40,8 @@ pub enum SuppressCommand {
         #[arg(long, value_name = "TEXT")]
         because: String,
     },
+    /// Add every refusal of a file: one address, domain or hash a line, or CSV with a header
+    Import(ImportArgs),
     /// Write the standing entries as CSV
     Export {
         /// No plain address: hashes only
@@ -78,12 +82,35 @@ pub struct AddArgs {
     note: String,
 }
 
+/// A file of refusals, and what holds where its lines do not say it.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Plain list, or CSV with columns address, domain or hash, and hash_kind, scope, product, reason, at, note; - is stdin
+    file: PathBuf,
+    /// unsubscribe, objection, complaint, hard_bounce, soft_limit or manual
+    #[arg(long, default_value = "unsubscribe")]
+    reason: SuppressionReason,
+    /// Slug of the product; everything when left out
+    #[arg(long)]
+    product: Option<String>,
+    /// Since when: a date or an instant (RFC 3339); now when left out
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+    /// How hashes were made: hmac (ours), sha256 or md5
+    #[arg(long, value_name = "KIND")]
+    hash_kind: Option<HashKind>,
+    /// Which comes first in dates like 04/05/2025: dmy or mdy
+    #[arg(long, value_name = "ORDER")]
+    date_order: Option<DateOrder>,
+}
+
 /// Runs a suppression command.
 pub async fn run(app: &App, command: SuppressCommand, json: bool) -> anyhow::Result<ExitCode> {
     match command {
         SuppressCommand::Add(args) => add(app, args, json).await,
         SuppressCommand::Check { address } => check(app, &address, json).await,
         SuppressCommand::Lift { target, because } => lift(app, &target, &because, json).await,
+        SuppressCommand::Import(args) => import(app, args, json).await,
         SuppressCommand::Export { hashed, output } => export(app, hashed, output, json).await,
     }
 }
@@ -183,6 +210,38 @@ async fn lift(app: &App, target: &str, because: &str, json: bool) -> anyhow::Res
         println!("lifted {}", ids.join(", "));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn import(app: &App, args: ImportArgs, json: bool) -> anyhow::Result<ExitCode> {
+    let place = args.file.display();
+    let file = import::open(&args.file).map_err(|e| Failure::Input(format!("{place}: {e}")))?;
+    let now = app.now();
+    let defaults = Defaults {
+        reason: args.reason,
+        product: match &args.product {
+            Some(slug) => Some(product::find(app, slug).await?.slug),
+            None => None,
+        },
+        at: args.at.as_deref().map(|at| since(app, Some(at), now)).transpose()?,
+        hash_kind: args.hash_kind,
+        order: args.date_order.map_or(Order::Unknown, Order::Said),
+    };
+    let result = suppression_import::import(&app.db, &app.keys.suppression, app.tz(), now, file, &defaults).await;
+    let mut report = result.map_err(|error| {
+        if error.is_bad_input() {
+            anyhow::Error::from(Failure::Input(format!("{place}: {error}")))
+        } else {
+            error.into()
+        }
+    })?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if json {
+        report.write_json(&mut out)?;
+    } else {
+        import::print(&mut report, false, output::lang(), &mut out)?;
+    }
+    out.flush()?;
+    Ok(if report.refused > 0 && report.refused == report.lines { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 async fn export(app: &App, hashed: bool, file: Option<PathBuf>, json: bool) -> anyhow::Result<ExitCode> {

@@ -3,12 +3,21 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::suppress::{self, Finding};
+use super::{
+    import::merge::merge,
+    suppress::{self, Finding},
+};
 use crate::{
     app::App,
     domain::{
         address::Address,
         consents::{ConsentState, Proof},
+        contacts::{ContactKind, LegalForm, Relationship, SourceKind},
+        import::{
+            columns::{self, Field, Mapping},
+            dates::Order,
+            lines::{Facts, LineReader},
+        },
         suppressions::Origin,
     },
     store::{
@@ -161,6 +170,106 @@ pub async fn record(app: &App, address: &Address, statement: Statement) -> store
     let new = consents::add(&mut tx, &[event]).await?;
     tx.commit().await?;
     Ok(Some(new == 1))
+}
+
+/// Why a contact is not edited.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// Nobody has the address.
+    #[error("no contact has this address")]
+    Unknown,
+    /// A field or value cannot be read.
+    #[error("{0}")]
+    Value(String),
+    /// The database fails.
+    #[error("database: {0}")]
+    Store(#[from] sqlx::Error),
+}
+
+/// Corrects what is known of a contact: canonical import fields and their values, an empty value forgets.
+/// False when nothing changed. Consents and refusals have their own commands.
+pub async fn edit(app: &App, address: &Address, changes: &[(String, String)]) -> Result<bool, EditError> {
+    let (fields, facts) = read_changes(app, address, changes)?;
+    let mut tx = app.db.write().await?;
+    let found = contacts::by_hash(&mut tx, app.keys.suppression.hash(address)).await?;
+    let before = found.ok_or(EditError::Unknown)?;
+    let mut after = before.clone();
+    for (field, value) in &fields {
+        // A correction may move the last activity back, which an import never does.
+        if value.is_empty() || *field == Field::LastActivityAt {
+            forget(&mut after, field);
+        }
+    }
+    merge(&mut after, &facts, app.tz());
+    if fields.iter().all(|(field, _)| *field != Field::LastActivity) {
+        after.last_activity.clone_from(&before.last_activity);
+    }
+    if after == before {
+        return Ok(false);
+    }
+    after.changed_at = app.now().as_millisecond();
+    contacts::save(&mut tx, &[after]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Reads the values as an import reads a line.
+fn read_changes<'c>(
+    app: &App,
+    address: &Address,
+    changes: &'c [(String, String)],
+) -> Result<(Vec<(Field, &'c str)>, Facts), EditError> {
+    let mut fields = Vec::new();
+    for (name, value) in changes {
+        let field = Field::named(name, &[]).map_err(|e| EditError::Value(e.to_string()))?;
+        if matches!(field, Field::Email | Field::Tracking | Field::UnsubscribedAt | Field::Consent(..)) {
+            return Err(EditError::Value(format!(
+                "{field} is not edited here: consents have `ouinon consent`, refusals `ouinon suppress`, and another \
+                 address is another contact"
+            )));
+        }
+        fields.push((field, value.trim()));
+    }
+    let header: Vec<String> =
+        std::iter::once("email".to_owned()).chain(fields.iter().map(|(field, _)| field.to_string())).collect();
+    let cells: Vec<&str> = std::iter::once(address.as_str()).chain(fields.iter().map(|(_, value)| *value)).collect();
+    let bad = |message: String| EditError::Value(message);
+    let columns = columns::resolve(&header, &Mapping::default(), &[]).map_err(|e| bad(e.to_string()))?;
+    let reader = LineReader::new(&columns, Order::Unknown, app.tz().clone(), app.now()).map_err(|f| bad(f.message))?;
+    let line = reader.read(&cells, None);
+    match line.fault {
+        Some(fault) => Err(bad(format!("{}: {}", fault.column, fault.message))),
+        None => Ok((fields, line.facts)),
+    }
+}
+
+/// Makes a field say that nothing is known, which the rules read as the strictest.
+fn forget(contact: &mut Contact, field: &Field) {
+    match field {
+        Field::Kind => contact.kind = ContactKind::Consumer,
+        Field::LegalForm => contact.legal_form = LegalForm::Unknown,
+        Field::Relationship => contact.relationship = Relationship::Prospect,
+        Field::FirstName => contact.first_name.clear(),
+        Field::LastName => contact.last_name.clear(),
+        Field::Company => contact.company.clear(),
+        Field::JobTitle => contact.job_title.clear(),
+        Field::Country => {
+            contact.country.clear();
+            contact.regime.clear();
+        }
+        Field::Language => contact.language.clear(),
+        Field::Source => contact.source.clear(),
+        Field::SourceKind => contact.source_kind = SourceKind::Unknown,
+        Field::CollectedAt => contact.collected_at.clear(),
+        Field::Informed => contact.informed = false,
+        Field::Similar => contact.similar_offer = false,
+        Field::SameEntity => contact.same_entity = false,
+        Field::RefusalOffered => contact.refusal_offered = false,
+        Field::RelationshipEnd => contact.relationship_end.clear(),
+        Field::LastActivity => contact.last_activity.clear(),
+        Field::LastActivityAt => contact.last_activity_at.clear(),
+        Field::Email | Field::Tracking | Field::UnsubscribedAt | Field::Consent(..) => {}
+    }
 }
 
 impl From<Finding> for Refused {

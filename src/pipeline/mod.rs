@@ -16,4 +16,5 @@ pub mod preflight;
 pub mod preview;
 pub mod report;
 pub mod suppress;
+pub mod suppression_import;
 pub mod suppression_list;

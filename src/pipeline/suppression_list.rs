@@ -160,6 +160,11 @@ fn guard(cell: &str) -> String {
     if cell.starts_with(FORMULA) { format!("'{cell}") } else { cell.to_owned() }
 }
 
+/// The cell that was guarded.
+pub(super) fn unguard(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| rest.starts_with(FORMULA)).unwrap_or(cell)
+}
+
 /// The reach of a product's slug, or of everything.
 pub fn reach(product: Option<String>) -> Reach {
     product.map_or(Reach::Everything, Reach::Product)

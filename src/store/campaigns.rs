@@ -70,8 +70,10 @@ const ENQUEUED: Sql = Sql::same(
 );
 const FINISH: Sql = Sql::same(
     "UPDATE campaign SET state = 'finished', finished_at = $2, changed_at = $2
-     WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM delivery
-     WHERE campaign_id = $1 AND state IN ('queued', 'claimed', 'submitting', 'deferred'))",
+     WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
 );
 const LOCK: Sql =
     Sql::twin("SELECT state FROM campaign WHERE id = $1", "SELECT state FROM campaign WHERE id = $1 FOR SHARE");

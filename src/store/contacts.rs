@@ -100,7 +100,7 @@ const SAVE: Sql = Sql::twin(
      informed = excluded.informed, similar_offer = excluded.similar_offer,
      same_entity = excluded.same_entity, refusal_offered = excluded.refusal_offered,
      relationship_end = excluded.relationship_end, last_activity = excluded.last_activity,
-     last_activity_at = excluded.last_activity_at, changed_at = excluded.changed_at",
+     last_activity_at = excluded.last_activity_at, changed_at = excluded.changed_at, version = contact.version + 1",
     "INSERT INTO contact
      (address, address_hash, kind, address_kind, legal_form, relationship, first_name, last_name, company,
      job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed,
@@ -126,7 +126,7 @@ const SAVE: Sql = Sql::twin(
      informed = excluded.informed, similar_offer = excluded.similar_offer,
      same_entity = excluded.same_entity, refusal_offered = excluded.refusal_offered,
      relationship_end = excluded.relationship_end, last_activity = excluded.last_activity,
-     last_activity_at = excluded.last_activity_at, changed_at = excluded.changed_at",
+     last_activity_at = excluded.last_activity_at, changed_at = excluded.changed_at, version = contact.version + 1",
 );
 const BY_HASHES: Sql = Sql::twin(
     "SELECT id, address, address_hash, kind, address_kind, legal_form, relationship, first_name, last_name,
@@ -161,7 +161,8 @@ const PAGE: Sql = Sql::same(
 );
 const COUNT: Sql = Sql::same("SELECT COUNT(*) FROM contact");
 const DELETE: Sql = Sql::same("DELETE FROM contact WHERE id = $1");
-const PAUSE: Sql = Sql::same("UPDATE contact SET paused_until = $2, changed_at = $3 WHERE id = $1");
+const PAUSE: Sql =
+    Sql::same("UPDATE contact SET paused_until = $2, changed_at = $3, version = version + 1 WHERE id = $1");
 
 /// Adds contacts, or changes those that have the same address hash. Never touches a refusal or a pause.
 pub async fn save(tx: &mut Tx, contacts: &[Contact]) -> Result<()> {

@@ -56,6 +56,20 @@ pub struct Outcome {
     pub reply: String,
 }
 
+impl Outcome {
+    /// Due again at once: it was marked as submitting and never left.
+    pub fn postponed(contact_id: i64, now: i64) -> Outcome {
+        Outcome {
+            contact_id,
+            state: DeliveryState::Deferred,
+            next_attempt_at: Some(now),
+            ended_at: None,
+            bounce_class: String::new(),
+            reply: String::new(),
+        }
+    }
+}
+
 /// A decision that changed between queue and submission.
 #[derive(Debug, Clone, Serialize)]
 pub struct Changed {
@@ -202,15 +216,47 @@ const RECORD: Sql = Sql::twin(
      WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
      AND delivery.contact_id = r.contact_id",
 );
+const RECORD_LATE: Sql = Sql::twin(
+    "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
+     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
+     value ->> 'ended_at' AS ended_at, value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply
+     FROM json_each($2)) AS r
+     WHERE delivery.campaign_id = $1 AND delivery.state = 'unknown' AND delivery.contact_id = r.contact_id
+     AND r.state IN ('accepted', 'bounced')",
+    "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
+     FROM json_to_recordset(CAST($2 AS json)) AS r(contact_id bigint, state text, ended_at bigint,
+     bounce_class text, reply text)
+     WHERE delivery.campaign_id = $1 AND delivery.state = 'unknown' AND delivery.contact_id = r.contact_id
+     AND r.state IN ('accepted', 'bounced')",
+);
+const STILL_SUBMITTING: Sql = Sql::twin(
+    "SELECT contact_id FROM delivery WHERE campaign_id = $1 AND worker_id = $2 AND state = 'submitting'
+     AND contact_id IN (SELECT value FROM json_each($3))",
+    "SELECT contact_id FROM delivery WHERE campaign_id = $1 AND worker_id = $2 AND state = 'submitting'
+     AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json)))",
+);
+const CANCEL_DEFERRED: Sql =
+    Sql::same("UPDATE delivery SET state = 'cancelled', ended_at = $2 WHERE campaign_id = $1 AND state = 'deferred'");
+const HAS_DUE: Sql = Sql::same(
+    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
+     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $2)",
+);
+const IS_OPEN: Sql = Sql::same(
+    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
+     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
+     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+);
 const FAIL: Sql = Sql::same(
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
 );
-const ABANDON_CLAIMED: Sql =
-    Sql::same("UPDATE delivery SET state = 'queued', worker_id = NULL WHERE worker_id = $1 AND state = 'claimed'");
+const ABANDON_CLAIMED: Sql = Sql::same(
+    "UPDATE delivery SET state = 'queued', worker_id = NULL
+     WHERE worker_id = $1 AND state = 'claimed' AND state IN ('claimed', 'submitting')",
+);
 const ABANDON_SUBMITTING: Sql = Sql::same(
     "UPDATE delivery SET state = 'unknown', worker_id = NULL, ended_at = $2
-     WHERE worker_id = $1 AND state = 'submitting'",
+     WHERE worker_id = $1 AND state = 'submitting' AND state IN ('claimed', 'submitting')",
 );
 const CANCEL: Sql = Sql::same(
     "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
@@ -309,6 +355,37 @@ pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[&Outcom
     }
     let (sql, rows) = (RECORD.on(tx), super::json(outcomes));
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(rows).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// Records what a worker learnt of submissions after others had taken it for dead: the server's word
+/// ends what would stay unknown. A refusal that may pass stays unknown, for unknown is never sent again.
+pub async fn record_late(tx: &mut Tx, campaign: i64, outcomes: &[&Outcome]) -> Result<u64> {
+    let (sql, rows) = (RECORD_LATE.on(tx), super::json(outcomes));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(rows).execute(c).await.map(|d| d.rows_affected()))
+}
+
+/// Which of these the worker has marked as submitting. Asked when a commit's own answer was lost.
+pub async fn still_submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) -> Result<Vec<i64>> {
+    let (sql, list) = (STILL_SUBMITTING.on(tx), super::json(contacts));
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(worker).bind(list).fetch_all(c).await)
+}
+
+/// Cancels what was deferred after its campaign was cancelled.
+pub async fn cancel_deferred(tx: &mut Tx, campaign: i64, now: i64) -> Result<()> {
+    let sql = CANCEL_DEFERRED.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(now).execute(c).await.map(|_| ()))
+}
+
+/// Whether a claim would find anything: queued, or deferred and due.
+pub async fn has_due(tx: &mut Tx, campaign: i64, now: i64) -> Result<bool> {
+    let sql = HAS_DUE.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(now).fetch_one(c).await)
+}
+
+/// Whether anything is left to send, now or later.
+pub async fn is_open(tx: &mut Tx, campaign: i64) -> Result<bool> {
+    let sql = IS_OPEN.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
 }
 
 /// Ends a claimed delivery whose message cannot be made.

@@ -26,24 +26,59 @@ const ASKED: Sql = Sql::twin(
     "SELECT address_hash, asked_at FROM repermission_ask WHERE product = $1
      AND address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($2 AS json)))",
 );
+const MARKS: Sql = Sql::twin(
+    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id) FROM contact
+     WHERE id IN (SELECT value FROM json_each($1))",
+    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id) FROM contact
+     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
+);
 const ASK: Sql = Sql::same(
     "INSERT INTO repermission_ask (address_hash, product, asked_at) VALUES ($1, $2, $3)
      ON CONFLICT (address_hash, product) DO UPDATE SET asked_at = excluded.asked_at",
 );
+
+/// What a contact's own facts were read at: the version of its row and the number of its consent
+/// events, which are never changed or removed. Equal marks, equal facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    version: i64,
+    consents: i64,
+}
+
+/// The marks of these contacts; who is missing is gone.
+pub async fn marks(tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Mark>> {
+    let (sql, list) = (MARKS.on(tx), super::json(ids));
+    let rows: Vec<(i64, i64, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(id, version, consents)| (id, Mark { version, consents })).collect())
+}
+
+/// Reads anew what others may have written about these people since: suppressions, and when they were
+/// asked for permission. With equal [`Mark`]s that is everything that can have changed.
+pub async fn refresh(tx: &mut Tx, people: &mut [(AddressHash, &mut Person)], product: &str) -> Result<()> {
+    let known: Vec<(AddressHash, Option<&Address>)> = people.iter().map(|(h, p)| (*h, p.address.as_ref())).collect();
+    let refusals = Refusals::load(tx, &known).await?;
+    let asked = asked(tx, &known, product).await?;
+    for (hash, person) in people {
+        person.suppressions = refusals.of(*hash, person.address.as_ref());
+        person.repermission_last_at = asked_at(asked.get(hash).copied());
+    }
+    Ok(())
+}
 
 /// The facts about each of `contacts`, in their order, as they bear on `product`.
 pub async fn of(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<Vec<Person>> {
     let addresses: Vec<Option<Address>> = contacts.iter().map(|c| Address::parse(&c.address).ok()).collect();
     let ids: Vec<i64> = contacts.iter().map(|c| c.id).collect();
     let mut consents = group(consents::of_contacts(tx, &ids).await?, |c| c.contact_id);
-    let refusals = Refusals::load(tx, contacts, &addresses).await?;
-    let asked = asked(tx, contacts, product).await?;
+    let known: Vec<_> = contacts.iter().zip(&addresses).map(|(c, a)| (c.address_hash, a.as_ref())).collect();
+    let refusals = Refusals::load(tx, &known).await?;
+    let asked = asked(tx, &known, product).await?;
     Ok(contacts
         .iter()
         .zip(addresses)
         .map(|(contact, address)| {
             let events = consents.remove(&contact.id).unwrap_or_default();
-            let suppressions = refusals.of(contact, address.as_ref());
+            let suppressions = refusals.of(contact.address_hash, address.as_ref());
             person(contact, address, &events, suppressions, asked.get(&contact.address_hash).copied())
         })
         .collect())
@@ -55,8 +90,12 @@ pub async fn note_asked(tx: &mut Tx, hash: AddressHash, product: &str, now: i64)
     on!(tx, |c| sqlx::query(sql).bind(hash.0.as_slice()).bind(product).bind(now).execute(c).await.map(|_| ()))
 }
 
-async fn asked(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<HashMap<AddressHash, i64>> {
-    let hashes: Vec<AddressHash> = contacts.iter().map(|c| c.address_hash).collect();
+async fn asked(
+    tx: &mut Tx,
+    people: &[(AddressHash, Option<&Address>)],
+    product: &str,
+) -> Result<HashMap<AddressHash, i64>> {
+    let hashes: Vec<AddressHash> = people.iter().map(|(hash, _)| *hash).collect();
     let (sql, list) = (ASKED.on(tx), super::json(&hashes));
     let rows: Vec<(Vec<u8>, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(product).bind(list).fetch_all(c).await)?;
     Ok(rows.into_iter().filter_map(|(hash, at)| Some((hash.try_into().ok()?, at))).collect())
@@ -70,16 +109,13 @@ struct Refusals {
 }
 
 impl Refusals {
-    async fn load(tx: &mut Tx, contacts: &[Contact], addresses: &[Option<Address>]) -> Result<Refusals> {
-        let hashes: Vec<AddressHash> = contacts.iter().map(|c| c.address_hash).collect();
-        let domains: BTreeSet<String> = addresses
-            .iter()
-            .flatten()
-            .flat_map(|a| covering_domains(a.domain()).map(str::to_owned).collect::<Vec<_>>())
-            .collect();
-        let domains: Vec<String> = domains.into_iter().collect();
+    async fn load(tx: &mut Tx, people: &[(AddressHash, Option<&Address>)]) -> Result<Refusals> {
+        let hashes: Vec<AddressHash> = people.iter().map(|(hash, _)| *hash).collect();
+        let addresses = || people.iter().filter_map(|(_, address)| *address);
+        let domains: BTreeSet<&str> = addresses().flat_map(|a| covering_domains(a.domain())).collect();
+        let domains: Vec<String> = domains.into_iter().map(str::to_owned).collect();
         let foreign: Vec<String> = if suppressions::has_foreign(tx).await? {
-            addresses.iter().flatten().flat_map(foreign_hashes).collect()
+            addresses().flat_map(foreign_hashes).collect()
         } else {
             Vec::new()
         };
@@ -96,8 +132,8 @@ impl Refusals {
         Ok(found)
     }
 
-    fn of(&self, contact: &Contact, address: Option<&Address>) -> Vec<Suppression> {
-        let mut entries: Vec<&Entry> = self.by_hash.get(&contact.address_hash).into_iter().flatten().collect();
+    fn of(&self, hash: AddressHash, address: Option<&Address>) -> Vec<Suppression> {
+        let mut entries: Vec<&Entry> = self.by_hash.get(&hash).into_iter().flatten().collect();
         if let Some(address) = address {
             entries.extend(covering_domains(address.domain()).filter_map(|d| self.by_domain.get(d)).flatten());
             if !self.by_foreign.is_empty() {
@@ -147,10 +183,14 @@ fn person(
         consents: events.iter().filter(|e| e.purpose == ConsentPurpose::Mail).map(consent).collect(),
         suppressions,
         tracking: tracking(events),
-        repermission_last_at: asked_at.and_then(instant).map_or(Dated::Unknown, |at| Dated::At(When::Instant(at))),
+        repermission_last_at: self::asked_at(asked_at),
         paused_until: contact.paused_until.parse().ok(),
         sunset: false,
     }
+}
+
+fn asked_at(millis: Option<i64>) -> Dated {
+    millis.and_then(instant).map_or(Dated::Unknown, |at| Dated::At(When::Instant(at)))
 }
 
 fn consent(event: &Consent) -> ConsentEvent {

@@ -4,9 +4,9 @@ use super::{Result, Sql, Tx, on};
 
 const ADD: Sql = Sql::same("INSERT INTO worker (beat, started_at) VALUES (0, $1) RETURNING id");
 const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1 WHERE id = $1");
-const REVIVE: Sql = Sql::twin(
-    "INSERT INTO worker (id, beat, started_at) VALUES ($1, 0, $2)",
-    "INSERT INTO worker (id, beat, started_at) OVERRIDING SYSTEM VALUE VALUES ($1, 0, $2)",
+const HOLD: Sql = Sql::twin(
+    "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1)",
+    "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1 FOR KEY SHARE)",
 );
 const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
 const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
@@ -23,10 +23,11 @@ pub async fn beat(tx: &mut Tx, id: i64) -> Result<bool> {
     on!(tx, |c| sqlx::query(sql).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
 }
 
-/// Puts a worker that was taken for dead back on the list.
-pub async fn revive(tx: &mut Tx, id: i64, now: i64) -> Result<()> {
-    let sql = REVIVE.on(tx);
-    on!(tx, |c| sqlx::query(sql).bind(id).bind(now).execute(c).await.map(|_| ()))
+/// Whether the worker is on the list; if it is, it stays there until the transaction ends. Whoever was
+/// taken for dead must claim and submit nothing: what it holds is others' by now.
+pub async fn hold(tx: &mut Tx, id: i64) -> Result<bool> {
+    let sql = HOLD.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(id).fetch_one(c).await)
 }
 
 /// Every registered worker with its heartbeat.

@@ -1,110 +1,273 @@
-//! Brings the seats' jobs through the gate together: one commit for as many as wait.
+//! Brings jobs through the gate together, one commit for as many as wait, and hands each that passed
+//! to a seat that was waiting for it.
+//!
+//! Seats ask, campaigns offer, and nothing passes without a seat that is connected and ready. How
+//! many messages are between the gate and their record is bounded: a sudden death leaves so many
+//! unknown and no more.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
+use super::stopped;
 use crate::{
     app::App,
     pipeline::deliver::{
         Job,
         gate::{self, Ended, Verdict},
     },
+    store::deliveries,
 };
 
-/// How many jobs and records go through in one transaction, at most. With it the number of
-/// deliveries that a sudden death leaves unknown stays small.
-const TOGETHER: usize = 64;
+/// Messages between the gate and their record, at most, up to a thousand messages a second …
+const WINDOW: usize = 64;
+/// … and at any rate at most so many; in between, 64 milliseconds' worth.
+const WIDEST: usize = 512;
+/// Jobs that wait at the gate, at most: what is prepared further ahead waits in its campaign.
+const QUEUE: usize = 128;
 /// How long to wait after the database failed.
-const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(250);
+/// How long a worker that was told to stop goes on asking a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The way to the gate; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    asks: mpsc::Sender<Ask>,
-    task: std::sync::Arc<std::sync::Mutex<Option<JoinHandle<()>>>>,
+    asks: mpsc::UnboundedSender<Ask>,
+    jobs: mpsc::Sender<Job>,
 }
+
+/// The task behind the gate.
+#[derive(Debug)]
+pub struct Keeper(JoinHandle<()>);
 
 #[derive(Debug)]
 enum Ask {
-    /// May this job go?
-    Pass(Box<Job>, oneshot::Sender<(Box<Job>, Verdict)>),
+    /// Tell me when there is work that nobody else is ready for.
+    Call(oneshot::Sender<()>),
+    /// I am connected: give me the next that may go.
+    Next(oneshot::Sender<Job>),
     /// This is what became of one that went.
     Record(Box<Ended>),
-    /// No more will come.
-    Close,
 }
 
 impl Gate {
-    /// Opens a gate for a worker.
-    pub fn open(app: App, worker: i64) -> Gate {
-        let (asks, inbox) = mpsc::channel(4 * TOGETHER);
-        let task = tokio::spawn(keep(app, worker, inbox));
-        Gate { asks, task: std::sync::Arc::new(std::sync::Mutex::new(Some(task))) }
+    /// Opens a gate for a worker. It lets nothing pass once `stop` says so, and ends when every
+    /// clone of it is gone and everything is recorded.
+    pub fn open(app: App, worker: i64, stop: watch::Receiver<bool>) -> (Gate, Keeper) {
+        // What seats ask is bounded by their number.
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let (jobs, offers) = mpsc::channel(QUEUE);
+        let post = Post { app, worker, stop, waiting: VecDeque::new(), seats: VecDeque::new(), idle: VecDeque::new() };
+        (Gate { asks, jobs }, Keeper(tokio::spawn(post.keep(inbox, offers))))
     }
 
-    /// Asks whether a job may go; gives it back with the verdict. `ended` is recorded before.
-    pub async fn pass(&self, job: Job) -> Option<Job> {
-        let (answer, verdict) = oneshot::channel();
-        self.asks.send(Ask::Pass(Box::new(job), answer)).await.ok()?;
-        match verdict.await {
-            Ok((job, Verdict::Go)) => Some(*job),
-            Ok((_, Verdict::Stop)) | Err(_) => None,
-        }
+    /// Where campaigns offer their jobs.
+    pub fn jobs(&self) -> mpsc::Sender<Job> {
+        self.jobs.clone()
+    }
+
+    /// Waits until there is work for one more seat. False: there will be none.
+    pub async fn called(&self) -> bool {
+        let (call, called) = oneshot::channel();
+        self.asks.send(Ask::Call(call)).is_ok() && called.await.is_ok()
+    }
+
+    /// Asks for the next job that may go. Whoever receives it must submit it and record what became
+    /// of it. The receiver fails when no more will come.
+    pub fn next(&self) -> oneshot::Receiver<Job> {
+        let (give, given) = oneshot::channel();
+        let _ = self.asks.send(Ask::Next(give));
+        given
     }
 
     /// Records what became of a job. Returns before it is on disk: until then it counts as submitting.
-    pub async fn record(&self, ended: Ended) {
-        let _ = self.asks.send(Ask::Record(Box::new(ended))).await;
-    }
-
-    /// Waits until everything is recorded.
-    pub async fn close(&self) {
-        let _ = self.asks.send(Ask::Close).await;
-        let task = self.task.lock().expect("no holder panics").take();
-        if let Some(task) = task {
-            let _ = task.await;
-        }
+    pub fn record(&self, ended: Ended) {
+        let _ = self.asks.send(Ask::Record(Box::new(ended)));
     }
 }
 
-async fn keep(app: App, worker: i64, mut inbox: mpsc::Receiver<Ask>) {
-    let mut open = true;
-    while open {
-        let mut asks = Vec::with_capacity(TOGETHER);
-        if inbox.recv_many(&mut asks, TOGETHER).await == 0 {
-            return;
+impl Keeper {
+    /// Waits until everything is recorded.
+    pub async fn finished(self) {
+        let _ = self.0.await;
+    }
+}
+
+/// What stands at the gate.
+struct Post {
+    app: App,
+    worker: i64,
+    stop: watch::Receiver<bool>,
+    /// Jobs that wait for a seat.
+    waiting: VecDeque<Job>,
+    /// Seats that wait for a job.
+    seats: VecDeque<oneshot::Sender<Job>>,
+    /// Seats that are to be called when there is work.
+    idle: VecDeque<oneshot::Sender<()>>,
+}
+
+impl Post {
+    async fn keep(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>, mut offers: mpsc::Receiver<Job>) {
+        let (mut asks, mut out, mut pace, mut offered) = (Vec::new(), 0usize, Pace::default(), true);
+        loop {
+            let stopping = *self.stop.borrow();
+            let room = QUEUE - self.waiting.len();
+            let mut fresh = Vec::new();
+            let mut stop = self.stop.clone();
+            tokio::select! {
+                n = inbox.recv_many(&mut asks, 4 * WIDEST) => if n == 0 { break },
+                n = offers.recv_many(&mut fresh, room), if room > 0 && offered && !stopping => offered = n > 0,
+                () = stopped(&mut stop), if !stopping => {}
+            }
+            while self.waiting.len() + fresh.len() < QUEUE
+                && let Ok(job) = offers.try_recv()
+            {
+                fresh.push(job);
+            }
+            self.waiting.extend(fresh);
+            while asks.len() < 4 * WIDEST
+                && let Ok(ask) = inbox.try_recv()
+            {
+                asks.push(ask);
+            }
+            let ended = self.sort(asks.drain(..));
+            if *self.stop.borrow() {
+                // No more goes out: the seats end what they have, the jobs stay claimed and are given
+                // back when the worker leaves.
+                self.seats.clear();
+                self.idle.clear();
+                self.waiting.clear();
+            }
+            let window = pace.window();
+            // What ends now leaves its place to those that pass in the same commit.
+            let places = window.saturating_sub(out - ended.len().min(out));
+            self.seats.retain(|seat| !seat.is_closed());
+            let n = self.seats.len().min(places).min(self.waiting.len());
+            let jobs: Vec<Job> = self.waiting.drain(..n).collect();
+            if !jobs.is_empty() || !ended.is_empty() {
+                out = out.saturating_sub(ended.len());
+                pace.count(ended.len());
+                out += self.pass(jobs, ended).await;
+            }
+            self.call();
         }
-        let (mut jobs, mut answers, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    }
+
+    /// Puts each ask in its place, and returns what is to be recorded.
+    fn sort(&mut self, asks: impl Iterator<Item = Ask>) -> Vec<Ended> {
+        let mut ended = Vec::new();
         for ask in asks {
             match ask {
-                Ask::Pass(job, answer) => {
-                    jobs.push(*job);
-                    answers.push(answer);
-                }
+                Ask::Call(call) => self.idle.push_back(call),
+                Ask::Next(seat) => self.seats.push_back(seat),
                 Ask::Record(end) => ended.push(*end),
-                Ask::Close => open = false,
             }
         }
-        let verdicts = pass(&app, worker, &jobs, &ended).await;
-        for ((job, answer), verdict) in jobs.into_iter().zip(answers).zip(verdicts) {
-            let _ = answer.send((Box::new(job), verdict));
+        ended
+    }
+
+    /// One commit, and the jobs on their way. Returns how many went.
+    async fn pass(&mut self, mut jobs: Vec<Job>, ended: Vec<Ended>) -> usize {
+        let Some(verdicts) = self.ask(&mut jobs, &ended).await else { return 0 };
+        let (mut gone, mut late) = (0, Vec::new());
+        for (job, _) in jobs.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Go) {
+            gone += 1;
+            late.extend(self.give(job));
+        }
+        if !late.is_empty() {
+            // Their seats went away in this moment: they never left, and are due again.
+            let now = self.app.now().as_millisecond();
+            gone -= late.len();
+            let ended: Vec<Ended> = late
+                .iter()
+                .map(|job| Ended::of(job, None, deliveries::Outcome::postponed(job.contact_id, now)))
+                .collect();
+            self.ask(&mut [], &ended).await;
+        }
+        gone
+    }
+
+    /// Hands a job to the seat that waits longest, or gives it back when none does.
+    fn give(&mut self, mut job: Job) -> Option<Job> {
+        while let Some(seat) = self.seats.pop_front() {
+            match seat.send(job) {
+                Ok(()) => return None,
+                Err(back) => job = back,
+            }
+        }
+        Some(job)
+    }
+
+    /// Until the database answers: what ended must be recorded, and nothing may go before it is asked.
+    /// None when the worker was told to stop and the database stays away: what is marked as
+    /// submitting is then found by whoever comes next, as unknown.
+    async fn ask(&mut self, jobs: &mut [Job], ended: &[Ended]) -> Option<Vec<Verdict>> {
+        let (mut again, mut stop, mut give_up) = (false, self.stop.clone(), None);
+        loop {
+            match gate::pass(&self.app, self.worker, jobs, ended, again).await {
+                Ok(verdicts) => return Some(verdicts),
+                Err(error) => tracing::error!(%error, "the gate waits for the database"),
+            }
+            again = true;
+            if *stop.borrow_and_update() {
+                let end = *give_up.get_or_insert_with(|| Instant::now() + PATIENCE);
+                if Instant::now() > end {
+                    tracing::error!(records = ended.len(), "the database stays away; what was on the wire is unknown");
+                    return None;
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Calls as many idle seats as there are jobs that no seat is ready for.
+    fn call(&mut self) {
+        let unserved = self.waiting.len().saturating_sub(self.seats.len());
+        for _ in 0..unserved {
+            let Some(idle) = self.idle.pop_front() else { return };
+            let _ = idle.send(());
         }
     }
 }
 
-/// Until the database answers: what ended must be recorded, and nothing may go before it is asked.
-async fn pass(app: &App, worker: i64, jobs: &[Job], ended: &[Ended]) -> Vec<Verdict> {
-    loop {
-        match gate::pass(app, worker, jobs, ended).await {
-            Ok(verdicts) => return verdicts,
-            Err(error) => {
-                tracing::error!(%error, "the gate waits for the database");
-                tokio::time::sleep(AGAIN).await;
-            }
+/// How many messages a second have ended lately, and so how many may be under way.
+#[derive(Default)]
+struct Pace {
+    since: Option<Instant>,
+    counted: usize,
+    per_second: f64,
+}
+
+impl Pace {
+    fn count(&mut self, ended: usize) {
+        self.counted += ended;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let span = since.elapsed();
+        if span >= Duration::from_millis(100) {
+            let now = self.counted as f64 / span.as_secs_f64();
+            self.per_second = (self.per_second + now) / 2.0;
+            (self.since, self.counted) = (Some(Instant::now()), 0);
         }
+    }
+
+    fn window(&self) -> usize {
+        (self.per_second * WINDOW as f64 / 1000.0).clamp(WINDOW as f64, WIDEST as f64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_grows_with_the_pace_only() {
+        let window = |per_second| Pace { per_second, ..Pace::default() }.window();
+        assert_eq!([0.0, 999.0, 1000.0].map(window), [64, 64, 64]);
+        assert_eq!((window(4000.0), window(1e6)), (256, 512));
     }
 }

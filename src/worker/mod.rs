@@ -18,7 +18,7 @@ use crate::{
     pipeline::compile::{Compiled, Unusable},
     store::{self, campaigns, deliveries, workers},
 };
-use gatekeeper::Gate;
+use gatekeeper::{Gate, Keeper};
 
 /// How often the database is asked what there is to do; a pause takes effect within it.
 const TICK: Duration = Duration::from_millis(200);
@@ -41,27 +41,72 @@ pub enum WorkerError {
 /// Works until `stop` says so, then lets what is on the wire end and gives back what is not.
 pub async fn run(app: App, server: Server, mut stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
     let Some(_lock) = lock::only_sender(&app.db, &mut stop).await.map_err(WorkerError::Lock)? else { return Ok(()) };
-    let mut tx = app.db.write().await?;
-    let id = workers::add(&mut tx, app.now().as_millisecond()).await?;
-    tx.commit().await?;
-    tracing::info!(worker = id, "worker started");
-    let mut worker = Worker::new(app, id, server, stop.clone());
-    if worker.app.db.is_sqlite() {
-        // The lock says that nobody else sends: whoever else is on the list is dead.
-        worker.bury(|_| true).await?;
+    loop {
+        let Some(id) = register(&app, &mut stop).await else { return Ok(()) };
+        match live(app.clone(), server.clone(), id, &mut stop).await? {
+            End::Stopped => return Ok(()),
+            // What the others took, this worker can neither submit nor claim: it has another name now.
+            End::TakenForDead => tracing::warn!(worker = id, "taken for dead by another worker; starting anew"),
+        }
     }
+}
+
+/// How a worker's life ended.
+enum End {
+    Stopped,
+    TakenForDead,
+}
+
+/// Puts a worker on the list, as soon as the database answers. None: told to stop before.
+async fn register(app: &App, stop: &mut watch::Receiver<bool>) -> Option<i64> {
+    loop {
+        let added = async {
+            let mut tx = app.db.write().await?;
+            let id = workers::add(&mut tx, app.now().as_millisecond()).await?;
+            tx.commit().await.map(|()| id)
+        };
+        match added.await {
+            Ok(id) => return Some(id),
+            Err(error) => tracing::error!(%error, "the worker waits for the database"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            () = stopped(stop) => return None,
+        }
+    }
+}
+
+/// One life of a worker, from its place on the list to its last record.
+async fn live(app: App, server: Server, id: i64, stop: &mut watch::Receiver<bool>) -> Result<End, WorkerError> {
+    tracing::info!(worker = id, "worker started");
+    let (halt, halted) = watch::channel(false);
+    let mut worker = Worker::new(app, id, server, halted);
+    let mut buried = !worker.app.db.is_sqlite();
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let end = loop {
         tokio::select! {
             _ = tick.tick() => {}
-            () = stopped(&mut stop) => break,
+            () = stopped(stop) => break End::Stopped,
         }
-        if let Err(error) = worker.step().await {
-            tracing::error!(%error, "the database fails; trying again");
+        if !buried {
+            // The lock says that nobody else sends: whoever else is on the list is dead.
+            buried = worker.bury(|_| true).await.inspect_err(complain).is_ok();
+            continue;
         }
-    }
-    worker.drain().await
+        match worker.step().await {
+            Ok(Life::Goes) => {}
+            Ok(Life::Over) => break End::TakenForDead,
+            Err(error) => complain(&error),
+        }
+    };
+    let _ = halt.send(true);
+    worker.drain().await;
+    Ok(end)
+}
+
+fn complain(error: &sqlx::Error) {
+    tracing::error!(%error, "the database fails; trying again");
 }
 
 /// Until the worker is told to stop, or nobody is left to tell it.
@@ -73,6 +118,7 @@ struct Worker {
     app: App,
     id: i64,
     gate: Gate,
+    keeper: Keeper,
     seats: seats::Seats,
     /// The campaigns that this worker sends.
     running: HashMap<i64, JoinHandle<()>>,
@@ -84,14 +130,16 @@ struct Worker {
 
 impl Worker {
     fn new(app: App, id: i64, server: Server, stop: watch::Receiver<bool>) -> Worker {
-        let gate = Gate::open(app.clone(), id);
-        let seats = seats::Seats::open(&app, server, gate.clone(), &stop);
-        Worker { app, id, gate, seats, running: HashMap::new(), stop, others: HashMap::new(), last_beat: None }
+        let (gate, keeper) = Gate::open(app.clone(), id, stop.clone());
+        let seats = seats::Seats::open(&app, server, &gate, &stop);
+        Worker { app, id, gate, keeper, seats, running: HashMap::new(), stop, others: HashMap::new(), last_beat: None }
     }
 
     /// One look at what there is to do.
-    async fn step(&mut self) -> store::Result<()> {
-        self.beat().await?;
+    async fn step(&mut self) -> store::Result<Life> {
+        if !self.beat().await? {
+            return Ok(Life::Over);
+        }
         let now = self.app.now().as_millisecond();
         let mut tx = self.app.db.read().await?;
         let due = campaigns::in_state(&mut tx, CampaignState::Scheduled).await?;
@@ -110,7 +158,7 @@ impl Worker {
                 self.start(row).await?;
             }
         }
-        Ok(())
+        Ok(Life::Goes)
     }
 
     /// Starts to enqueue and send a running campaign; one that cannot be sent is paused, not lost.
@@ -124,9 +172,10 @@ impl Worker {
                     app: self.app.clone(),
                     worker: self.id,
                     campaign: Arc::new(compiled),
-                    jobs: self.seats.jobs(),
+                    jobs: self.gate.jobs(),
                     server_limit: self.seats.limit(),
                     stop: self.stop.clone(),
+                    cores: std::thread::available_parallelism().map_or(2, usize::from),
                 };
                 self.running.insert(row.id, tokio::spawn(task.run()));
                 Ok(())
@@ -142,22 +191,19 @@ impl Worker {
         }
     }
 
-    /// Shows that this worker lives, and buries those that show no sign.
-    async fn beat(&mut self) -> store::Result<()> {
+    /// Shows that this worker lives, and buries those that show no sign. False: others have buried this one.
+    async fn beat(&mut self) -> store::Result<bool> {
         let now = tokio::time::Instant::now();
         if self.last_beat.is_some_and(|at| now - at < BEAT) {
-            return Ok(());
+            return Ok(true);
         }
-        self.last_beat = Some(now);
         let mut tx = self.app.db.write().await?;
         if !workers::beat(&mut tx, self.id).await? {
-            // The others took us for dead and have what we held. The rows we try to submit are no
-            // longer ours, so nothing can go twice; from here on we are a new worker.
-            tracing::warn!(worker = self.id, "taken for dead by another worker; starting anew");
-            workers::revive(&mut tx, self.id, self.app.now().as_millisecond()).await?;
+            return Ok(false);
         }
         let all = workers::all(&mut tx).await?;
         tx.commit().await?;
+        self.last_beat = Some(now);
         let alive: HashMap<i64, i64> = all.iter().copied().collect();
         self.others.retain(|id, _| alive.contains_key(id));
         for (id, beat) in all.into_iter().filter(|(id, _)| *id != self.id) {
@@ -171,7 +217,7 @@ impl Worker {
         if !dead.is_empty() {
             self.bury(|id| dead.contains(&id)).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes over what dead workers held: claimed goes back to the queue, submitting becomes unknown.
@@ -182,25 +228,40 @@ impl Worker {
             if id == self.id || !is_dead(id) {
                 continue;
             }
-            let (requeued, unknown) = deliveries::abandon(&mut tx, id, now).await?;
+            // Off the list first: that waits for what it has under way, and lets nothing new begin.
             workers::remove(&mut tx, id).await?;
+            let (requeued, unknown) = deliveries::abandon(&mut tx, id, now).await?;
             tracing::warn!(worker = id, requeued, unknown, "a worker died; its claims are taken over");
         }
         tx.commit().await
     }
 
-    /// Lets the campaigns' tasks and the wire end, then leaves the list.
-    async fn drain(mut self) -> Result<(), WorkerError> {
+    /// Lets the campaigns' tasks and the wire end, then leaves the list. With the database away the
+    /// others, or the next start, find what is left here.
+    async fn drain(mut self) {
         for (_, task) in self.running.drain() {
             let _ = task.await;
         }
-        self.seats.close().await;
-        self.gate.close().await;
-        let mut tx = self.app.db.write().await?;
-        deliveries::abandon(&mut tx, self.id, self.app.now().as_millisecond()).await?;
-        workers::remove(&mut tx, self.id).await?;
-        tx.commit().await?;
-        tracing::info!(worker = self.id, "worker stopped, nothing left in hand");
-        Ok(())
+        self.seats.finished().await;
+        drop(self.gate);
+        self.keeper.finished().await;
+        let left = async {
+            let mut tx = self.app.db.write().await?;
+            workers::remove(&mut tx, self.id).await?;
+            deliveries::abandon(&mut tx, self.id, self.app.now().as_millisecond()).await?;
+            tx.commit().await
+        };
+        match left.await {
+            Ok(()) => tracing::info!(worker = self.id, "worker stopped, nothing left in hand"),
+            Err(error) => {
+                tracing::error!(worker = self.id, %error, "worker stopped; what it held is still in its name")
+            }
+        }
     }
+}
+
+/// Whether a worker is still on the list.
+enum Life {
+    Goes,
+    Over,
 }

@@ -5,15 +5,16 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
-    sync::{Mutex, mpsc, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{gatekeeper::Gate, stopped};
 use crate::{
     app::App,
     domain::{campaigns::DeliveryState, replies, retry},
-    mail::smtp::{Connection, Server, SubmitOutcome, Timeouts},
+    mail::smtp::{Begun, Connection, Server, SmtpError, SubmitOutcome, Timeouts},
     pipeline::deliver::{Job, gate::Ended},
     store::deliveries,
 };
@@ -23,25 +24,26 @@ pub type ServerLimit = DefaultDirectRateLimiter;
 
 /// A connection that had nothing to do for so long is closed politely.
 const IDLE: Duration = Duration::from_secs(20);
+/// How long a message waits for the next one, to be sent with it in one round trip.
+const TOGETHER: Duration = Duration::from_millis(10);
 /// Messages a connection carries before it is closed politely.
 const MESSAGES_PER_CONNECTION: usize = 200;
 /// Longest wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(30);
+/// How long the server's answer is waited for once the worker is told to stop. What has none by then
+/// is unknown.
+const DRAIN: Duration = Duration::from_secs(20);
 
 /// The seats of a worker.
 pub struct Seats {
-    jobs: mpsc::Sender<Job>,
     limit: Option<Arc<ServerLimit>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Seats {
     /// Makes the seats; a connection is opened when there is something to send.
-    pub fn open(app: &App, server: Server, gate: Gate, stop: &watch::Receiver<bool>) -> Seats {
+    pub fn open(app: &App, server: Server, gate: &Gate, stop: &watch::Receiver<bool>) -> Seats {
         let smtp = &app.config.smtp;
-        // No buffer: what waits for a seat waits in the campaign, where a pause finds it.
-        let (jobs, inbox) = mpsc::channel(1);
-        let inbox = Arc::new(Mutex::new(inbox));
         let server = Arc::new(server);
         let tasks = (0..smtp.connections)
             .map(|n| {
@@ -51,18 +53,13 @@ impl Seats {
                     gate: gate.clone(),
                     stop: stop.clone(),
                     jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
-                    connection: None,
+                    next: None,
                     carried: 0,
                 };
-                tokio::spawn(seat.run(Arc::clone(&inbox)))
+                tokio::spawn(seat.run())
             })
             .collect();
-        Seats { jobs, limit: smtp.rate_per_minute.and_then(NonZeroU32::new).map(limiter).map(Arc::new), tasks }
-    }
-
-    /// Where jobs are handed in.
-    pub fn jobs(&self) -> mpsc::Sender<Job> {
-        self.jobs.clone()
+        Seats { limit: smtp.rate_per_minute.and_then(NonZeroU32::new).map(limiter).map(Arc::new), tasks }
     }
 
     /// The limit over all campaigns.
@@ -70,9 +67,8 @@ impl Seats {
         self.limit.clone()
     }
 
-    /// Lets every seat end what it has in hand, and closes the connections.
-    pub async fn close(self) {
-        drop(self.jobs);
+    /// Waits until every seat has ended what it had in hand. They end once the worker is told to stop.
+    pub async fn finished(self) {
         for task in self.tasks {
             let _ = task.await;
         }
@@ -85,77 +81,134 @@ struct Seat {
     gate: Gate,
     stop: watch::Receiver<bool>,
     jitter: SmallRng,
-    connection: Option<Connection>,
+    /// The next job that may go, asked for ahead.
+    next: Option<oneshot::Receiver<Job>>,
     carried: usize,
 }
 
+/// Why a seat waits for nothing more.
+struct NoMore;
+
 impl Seat {
-    async fn run(mut self, inbox: Arc<Mutex<mpsc::Receiver<Job>>>) {
-        loop {
-            let next = async { inbox.lock().await.recv().await };
-            match tokio::time::timeout(IDLE, next).await {
-                Ok(Some(job)) => self.deliver(job).await,
-                Ok(None) => break,
-                Err(_) => self.hang_up().await,
-            }
-        }
-        self.hang_up().await;
-    }
-
-    /// Connects first, asks the gate then, and submits at once: nothing waits between the last
-    /// decision and the wire.
-    async fn deliver(&mut self, job: Job) {
-        if !self.connect().await {
-            // Told to stop: the job stays claimed, and goes back to the queue when the worker leaves.
-            return;
-        }
-        let Some(job) = self.gate.pass(job).await else { return };
-        let outcome = match self.connection.as_mut() {
-            Some(connection) => connection.submit(&job.envelope, &job.message).await,
-            None => return,
-        };
-        self.carried += 1;
-        let ended = self.ended(&job, outcome);
-        if self.connection.as_ref().is_some_and(|c| !c.is_usable()) {
-            self.connection = None;
-        }
-        if self.carried >= MESSAGES_PER_CONNECTION {
-            self.hang_up().await;
-        }
-        self.gate.record(ended).await;
-    }
-
-    /// Until there is a connection: with the server away, messages wait unsubmitted. False: told to stop.
-    async fn connect(&mut self) -> bool {
-        let mut wait = Duration::from_millis(500);
-        while self.connection.is_none() {
-            match Connection::open(&self.server, Timeouts::default()).await {
-                Ok(connection) => {
-                    self.connection = Some(connection);
-                    self.carried = 0;
+    /// Connects when there is work, asks the gate then, and submits at once: nothing waits between the
+    /// last decision and the wire.
+    async fn run(mut self) {
+        while self.gate.called().await {
+            let Some(mut connection) = self.connect().await else { break };
+            self.carried = 0;
+            while connection.is_usable() && self.carried < MESSAGES_PER_CONNECTION {
+                match self.wait(IDLE).await {
+                    Ok(Some(job)) => self.carry(&mut connection, job).await,
+                    Ok(None) => break,
+                    Err(NoMore) => return connection.quit().await,
                 }
+            }
+            // One may have been let through in this moment: it goes before the connection does.
+            if let Some(mut next) = self.next.take() {
+                next.close();
+                match next.try_recv() {
+                    Ok(job) if connection.is_usable() => self.carry(&mut connection, job).await,
+                    Ok(job) => self.ended(&job, SubmitOutcome::NotSent(SmtpError::Unusable)),
+                    Err(_) => {}
+                }
+            }
+            connection.quit().await;
+        }
+    }
+
+    /// Submits `job`, and as long as there is a next one at hand, each with the envelope of the next.
+    async fn carry(&mut self, connection: &mut Connection, mut job: Job) {
+        if let Some(refusal) = connection.too_large(&job.message) {
+            return self.ended(&job, refusal);
+        }
+        let mut begun = self.bounded(connection.begin(&job.envelope)).await;
+        loop {
+            self.carried += 1;
+            match begun.take() {
+                Some(Begun::Ready) => {}
+                Some(Begun::Refused { reply, stage }) => {
+                    return self.ended(&job, SubmitOutcome::Refused { reply, stage });
+                }
+                Some(Begun::NotSent(error)) => return self.ended(&job, SubmitOutcome::NotSent(error)),
+                None => return self.ended(&job, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope"))),
+            }
+            let next = match self.carried < MESSAGES_PER_CONNECTION {
+                true => self.wait(TOGETHER).await.unwrap_or(None),
+                false => None,
+            };
+            let too_large = next.as_ref().and_then(|next| connection.too_large(&next.message));
+            let Some(next) = self.unless_refused(next, too_large) else {
+                let outcome = self.bounded(connection.finish(&job.message)).await;
+                return self
+                    .ended(&job, outcome.unwrap_or(SubmitOutcome::Unknown(SmtpError::Timeout("the final dot"))));
+            };
+            if self.carried + 1 < MESSAGES_PER_CONNECTION {
+                self.next = Some(self.gate.next());
+            }
+            let both = self.bounded(connection.finish_and_begin(&job.message, &next.envelope)).await;
+            let Some((outcome, next_begun)) = both else {
+                // Nothing of the next was more than an envelope.
+                self.ended(&job, SubmitOutcome::Unknown(SmtpError::Timeout("the final dot")));
+                return self.ended(&next, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope")));
+            };
+            self.ended(&job, outcome);
+            (job, begun) = (next, Some(next_begun));
+        }
+    }
+
+    fn unless_refused(&mut self, job: Option<Job>, refusal: Option<SubmitOutcome>) -> Option<Job> {
+        let (Some(job), Some(refusal)) = (&job, refusal) else { return job };
+        self.ended(job, refusal);
+        None
+    }
+
+    /// The next job that may go, asked for now unless it was before; None: none so far.
+    async fn wait(&mut self, limit: Duration) -> Result<Option<Job>, NoMore> {
+        let next = self.next.get_or_insert_with(|| self.gate.next());
+        let Ok(given) = timeout(limit, next).await else { return Ok(None) };
+        self.next = None;
+        given.map(Some).map_err(|_| NoMore)
+    }
+
+    /// What the server's conversation comes to; None when the worker must stop and it takes too long.
+    async fn bounded<T>(&self, talk: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.stop.clone();
+        let end = async {
+            stopped(&mut stop).await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            said = talk => Some(said),
+            () = end => None,
+        }
+    }
+
+    /// Until there is a connection: with the server away, messages wait unsubmitted. None: told to stop.
+    async fn connect(&mut self) -> Option<Connection> {
+        let mut wait = Duration::from_millis(500);
+        let mut stop = self.stop.clone();
+        loop {
+            let opened = tokio::select! {
+                opened = Connection::open(&self.server, Timeouts::default()) => opened,
+                () = stopped(&mut stop) => return None,
+            };
+            match opened {
+                Ok(connection) => return Some(connection),
                 Err(error) => {
                     tracing::warn!(%error, "no connection to the mail server; trying again");
                     let pause = tokio::time::sleep(wait.mul_f64(self.jitter.random_range(0.75..1.25)));
                     tokio::select! {
                         () = pause => {}
-                        () = stopped(&mut self.stop) => return false,
+                        () = stopped(&mut stop) => return None,
                     }
                     wait = (wait * 2).min(RECONNECT);
                 }
             }
         }
-        true
-    }
-
-    async fn hang_up(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.quit().await;
-        }
     }
 
     /// What an outcome makes of the delivery.
-    fn ended(&mut self, job: &Job, outcome: SubmitOutcome) -> Ended {
+    fn ended(&mut self, job: &Job, outcome: SubmitOutcome) {
         let now = self.app.now().as_millisecond();
         let attempts = job.attempts + 1;
         let mut class = None;
@@ -174,21 +227,16 @@ impl Seat {
         };
         let wait = retry::delay(attempts, self.jitter.random());
         let deferred = state == DeliveryState::Deferred;
-        Ended {
-            campaign_id: job.campaign.id,
-            kind: job.campaign.file.kind,
-            product: job.campaign.file.product.clone(),
-            address_hash: job.address_hash,
-            outcome: deliveries::Outcome {
-                contact_id: job.contact_id,
-                state,
-                next_attempt_at: deferred.then(|| now + wait.as_millis() as i64),
-                ended_at: (!deferred).then_some(now),
-                bounce_class: class.filter(|_| state == DeliveryState::Bounced).map_or("", |c| c.as_str()).to_owned(),
-                reply,
-            },
-            class: class.filter(|_| state == DeliveryState::Bounced),
-        }
+        let bounced = class.filter(|_| state == DeliveryState::Bounced);
+        let outcome = deliveries::Outcome {
+            contact_id: job.contact_id,
+            state,
+            next_attempt_at: deferred.then(|| now + wait.as_millis() as i64),
+            ended_at: (!deferred).then_some(now),
+            bounce_class: bounced.map_or("", |c| c.as_str()).to_owned(),
+            reply,
+        };
+        self.gate.record(Ended::of(job, bounced, outcome));
     }
 
     fn is_final(&self, reply: &replies::Reply, attempts: i64) -> bool {

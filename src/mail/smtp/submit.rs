@@ -59,17 +59,21 @@ impl Connection {
     ///
     /// A dropped future leaves the connection unusable, and the message perhaps sent.
     pub async fn submit(&mut self, envelope: &Envelope, message: &[u8]) -> SubmitOutcome {
-        if let Some(limit) = self.capabilities.size
-            && message.len() as u64 > limit
-        {
-            let text = format!("5.3.4 the message has {} octets, the server takes {limit}", message.len());
-            return SubmitOutcome::Refused { reply: Reply::new(552, &text), stage: Stage::Mail };
+        if let Some(refusal) = self.too_large(message) {
+            return refusal;
         }
         match self.begin(envelope).await {
             Begun::Ready => self.finish(message).await,
             Begun::Refused { reply, stage } => SubmitOutcome::Refused { reply, stage },
             Begun::NotSent(error) => SubmitOutcome::NotSent(error),
         }
+    }
+
+    /// The refusal of a message that is larger than the server said it takes (RFC 1870).
+    pub fn too_large(&self, message: &[u8]) -> Option<SubmitOutcome> {
+        let limit = self.capabilities.size.filter(|limit| message.len() as u64 > *limit)?;
+        let text = format!("5.3.4 the message has {} octets, the server takes {limit}", message.len());
+        Some(SubmitOutcome::Refused { reply: Reply::new(552, &text), stage: Stage::Mail })
     }
 
     /// MAIL, RCPT and DATA. After `Ready` the server waits for the message: `finish`, or drop the connection.

@@ -1,5 +1,7 @@
 //! Claim: take queued deliveries, and judge each by what is known now.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Claim;
 use crate::{
     app::App,
@@ -11,7 +13,7 @@ use crate::{
     store::{
         self, campaigns, contacts,
         deliveries::{self, Changed},
-        facts,
+        facts, workers,
     },
 };
 
@@ -32,7 +34,10 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limi
     let now = app.now();
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;
-    if campaigns::hold_state(&mut tx, campaign.id).await? != Some(CampaignState::Running) {
+    // Whoever was taken for dead must not take anything: nobody would take it over again.
+    if !workers::hold(&mut tx, worker).await?
+        || campaigns::hold_state(&mut tx, campaign.id).await? != Some(CampaignState::Running)
+    {
         return Ok(Claimed { claims: Vec::new(), taken: 0, last: None });
     }
     let mut rows = deliveries::claim_due(&mut tx, campaign.id, worker, millis, limit).await?;
@@ -41,26 +46,29 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limi
     rows.extend(queued);
 
     let ids: Vec<i64> = rows.iter().map(|row| row.contact_id).collect();
+    // Before the facts: what changes in between is then read again at the gate.
+    let marks = facts::marks(&mut tx, &ids).await?;
     let people = contacts::by_ids(&mut tx, &ids).await?;
+    let found: HashSet<i64> = people.iter().map(|contact| contact.id).filter(|id| marks.contains_key(id)).collect();
     let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
+    let attempts: HashMap<i64, i64> = rows.iter().map(|row| (row.contact_id, row.attempts)).collect();
     let mut claims = Vec::with_capacity(rows.len());
     let mut changes = Vec::new();
-    for (contact, person) in people.into_iter().zip(known) {
+    for (contact, person) in people.into_iter().zip(known).filter(|(contact, _)| found.contains(&contact.id)) {
         let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
         match decision.outcome {
             Outcome::Send(basis) => {
-                let attempts = rows.iter().find(|row| row.contact_id == contact.id).map_or(0, |row| row.attempts);
-                claims.push(Claim { contact, attempts, basis, tracking: decision.tracking });
+                let (attempts, mark) = (attempts[&contact.id], marks[&contact.id]);
+                claims.push(Claim { contact, person, mark, attempts, basis, tracking: decision.tracking });
             }
             Outcome::Block(reason) => {
                 changes.push(Changed { contact_id: contact.id, state: DeliveryState::Blocked, code: reason.as_str() })
             }
         }
     }
-    let found = |id: i64| claims.iter().any(|c| c.contact.id == id) || changes.iter().any(|c| c.contact_id == id);
     let gone: Vec<Changed> = ids
         .iter()
-        .filter(|id| !found(**id))
+        .filter(|id| !found.contains(id))
         .map(|id| Changed { contact_id: *id, state: DeliveryState::Cancelled, code: "" })
         .collect();
     changes.extend(gone);

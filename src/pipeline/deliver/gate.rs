@@ -3,7 +3,12 @@
 //! One transaction serves many connections at once. What passes is durable as `submitting` before
 //! the first byte goes out; what may no longer be sent ends here.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
 
 use super::Job;
 use crate::{
@@ -15,11 +20,14 @@ use crate::{
         replies::ReplyClass,
         suppressions::{Origin, SuppressionReason},
     },
-    pipeline::suppress::{self, Reach, Refusal, Whom},
+    pipeline::{
+        compile::Compiled,
+        suppress::{self, Reach, Refusal, Whom},
+    },
     store::{
         self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
-        facts,
+        facts, workers,
     },
 };
 
@@ -40,6 +48,20 @@ pub struct Ended {
     pub outcome: deliveries::Outcome,
 }
 
+impl Ended {
+    /// What became of `job`; `class` when the server refused it for good.
+    pub fn of(job: &Job, class: Option<ReplyClass>, outcome: deliveries::Outcome) -> Ended {
+        Ended {
+            campaign_id: job.campaign.id,
+            kind: job.campaign.file.kind,
+            product: job.campaign.file.product.clone(),
+            address_hash: job.address_hash,
+            class,
+            outcome,
+        }
+    }
+}
+
 /// What the gate says to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,19 +72,35 @@ pub enum Verdict {
 }
 
 /// Records what ended, then decides a last time about each job. The verdicts are in the jobs' order.
+/// `again`: a call with these very arguments failed before, and its commit may have come through.
 ///
 /// # Errors
-/// When the database fails nothing may be submitted, and `ended` must be handed in again.
-pub async fn pass(app: &App, worker: i64, jobs: &[Job], ended: &[Ended]) -> store::Result<Vec<Verdict>> {
+/// When the database fails nothing may be submitted, and all must be handed in again.
+pub async fn pass(
+    app: &App,
+    worker: i64,
+    jobs: &mut [Job],
+    ended: &[Ended],
+    again: bool,
+) -> store::Result<Vec<Verdict>> {
     let mut tx = app.db.write().await?;
-    record(app, &mut tx, worker, ended).await?;
+    // Whoever was taken for dead holds nothing any more; what it learns, it may still tell.
+    let alive = workers::hold(&mut tx, worker).await?;
+    let mut states = HashMap::new();
+    for campaign in jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)) {
+        if let Entry::Vacant(unread) = states.entry(campaign) {
+            unread.insert(campaigns::hold_state(&mut tx, campaign).await?);
+        }
+    }
+    record(app, &mut tx, worker, ended, &states).await?;
     let mut going: HashSet<(i64, i64)> = HashSet::new();
-    let mut by_campaign: BTreeMap<i64, Vec<&Job>> = BTreeMap::new();
-    for job in jobs {
+    let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
+    for job in jobs.iter_mut().filter(|_| alive) {
         by_campaign.entry(job.campaign.id).or_default().push(job);
     }
-    for (campaign, jobs) in by_campaign {
-        let passed = judge(app, &mut tx, worker, &jobs).await?;
+    for (campaign, mut jobs) in by_campaign {
+        let running = states[&campaign] == Some(CampaignState::Running);
+        let passed = judge(app, &mut tx, worker, &mut jobs, running, again).await?;
         going.extend(passed.into_iter().map(|contact| (campaign, contact)));
     }
     tx.commit().await?;
@@ -73,55 +111,119 @@ pub async fn pass(app: &App, worker: i64, jobs: &[Job], ended: &[Ended]) -> stor
 }
 
 /// Judges the jobs of one campaign and marks those that may go as submitting.
-async fn judge(app: &App, tx: &mut Tx, worker: i64, jobs: &[&Job]) -> store::Result<Vec<i64>> {
-    let campaign = &jobs[0].campaign;
-    if campaigns::hold_state(tx, campaign.id).await? != Some(CampaignState::Running) {
-        let ids: Vec<i64> = jobs.iter().map(|job| job.contact_id).collect();
-        deliveries::release(tx, campaign.id, worker, &ids).await?;
-        return Ok(Vec::new());
-    }
+async fn judge(
+    app: &App,
+    tx: &mut Tx,
+    worker: i64,
+    jobs: &mut [&mut Job],
+    running: bool,
+    again: bool,
+) -> store::Result<Vec<i64>> {
+    let campaign = Arc::clone(&jobs[0].campaign);
     let now = app.now();
     let ids: Vec<i64> = jobs.iter().map(|job| job.contact_id).collect();
-    let people = contacts::by_ids(tx, &ids).await?;
-    let known = facts::of(tx, &people, &campaign.file.product).await?;
-    let decided: HashMap<i64, eligibility::Decision> = people
-        .iter()
-        .zip(&known)
-        .filter(|(contact, _)| {
-            jobs.iter().any(|j| j.contact_id == contact.id && j.address_hash == contact.address_hash)
-        })
-        .map(|(contact, person)| (contact.id, eligibility::decide(&app.rules, &campaign.terms, person, now)))
-        .collect();
-    let (mut go, mut again, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-    for job in jobs {
+    // A commit whose answer was lost has marked them; none was told to go, so none was sent.
+    let marked = if again { deliveries::still_submitting(tx, campaign.id, worker, &ids).await? } else { Vec::new() };
+    if !running {
+        deliveries::release(tx, campaign.id, worker, &ids).await?;
+        put_back(tx, &campaign, worker, &marked, now).await?;
+        return Ok(Vec::new());
+    }
+    let present = read_again(tx, &campaign, jobs).await?;
+    let (mut go, mut remake, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for job in jobs.iter() {
         let contact_id = job.contact_id;
-        match decided.get(&contact_id).map(|d| (d.outcome, d.tracking)) {
-            Some((Outcome::Send(basis), tracking)) if basis == job.basis && tracking == job.tracking => {
-                go.push(contact_id);
-            }
+        if !present.contains(&contact_id) {
+            changes.push(Changed { contact_id, state: DeliveryState::Cancelled, code: "" });
+            continue;
+        }
+        let decision = eligibility::decide(&app.rules, &campaign.terms, &job.person, now);
+        match decision.outcome {
+            Outcome::Send(basis) if basis == job.basis && decision.tracking == job.tracking => go.push(contact_id),
             // The message states another basis: it must be made anew.
-            Some((Outcome::Send(_), _)) => again.push(contact_id),
-            Some((Outcome::Block(reason), _)) => {
+            Outcome::Send(_) => remake.push(contact_id),
+            Outcome::Block(reason) => {
                 changes.push(Changed { contact_id, state: DeliveryState::Blocked, code: reason.as_str() });
             }
-            None => changes.push(Changed { contact_id, state: DeliveryState::Cancelled, code: "" }),
         }
     }
     let millis = now.as_millisecond();
-    deliveries::release(tx, campaign.id, worker, &again).await?;
+    deliveries::release(tx, campaign.id, worker, &remake).await?;
     deliveries::change(tx, campaign.id, worker, &changes, millis).await?;
-    deliveries::submitting(tx, campaign.id, worker, &go, millis).await
+    let (kept, dropped): (Vec<i64>, Vec<i64>) = marked.into_iter().partition(|id| go.contains(id));
+    put_back(tx, &campaign, worker, &dropped, now).await?;
+    let mut passed = deliveries::submitting(tx, campaign.id, worker, &go, millis).await?;
+    passed.extend(kept);
+    Ok(passed)
 }
 
-async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended]) -> store::Result<()> {
+/// Brings what the jobs know of their people up to this moment, and returns who is still there. Only
+/// those whose own rows changed since the claim are read whole.
+async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> store::Result<HashSet<i64>> {
+    let ids: Vec<i64> = jobs.iter().map(|job| job.contact_id).collect();
+    let marks = facts::marks(tx, &ids).await?;
+    let product = &campaign.file.product;
+    let mut people: Vec<_> = jobs.iter_mut().map(|job| (job.address_hash, &mut job.person)).collect();
+    facts::refresh(tx, &mut people, product).await?;
+    let changed: Vec<i64> = jobs
+        .iter()
+        .filter(|job| marks.get(&job.contact_id).is_some_and(|mark| *mark != job.mark))
+        .map(|job| job.contact_id)
+        .collect();
+    let mut present: HashSet<i64> = marks.into_keys().collect();
+    if changed.is_empty() {
+        return Ok(present);
+    }
+    tracing::debug!(campaign = campaign.id, people = changed.len(), "facts changed since the claim");
+    let contacts = contacts::by_ids(tx, &changed).await?;
+    changed.iter().filter(|id| !contacts.iter().any(|c| c.id == **id)).for_each(|id| {
+        present.remove(id);
+    });
+    let fresh = facts::of(tx, &contacts, product).await?;
+    for (contact, person) in contacts.into_iter().zip(fresh) {
+        let Some(job) = jobs.iter_mut().find(|job| job.contact_id == contact.id) else { continue };
+        if job.address_hash == contact.address_hash {
+            job.person = person;
+        } else {
+            present.remove(&contact.id);
+        }
+    }
+    Ok(present)
+}
+
+/// What was marked and never went waits for another turn at once; the attempt stays counted.
+async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], now: Timestamp) -> store::Result<()> {
+    let millis = now.as_millisecond();
+    let outcomes: Vec<deliveries::Outcome> = ids.iter().map(|id| deliveries::Outcome::postponed(*id, millis)).collect();
+    deliveries::record(tx, campaign.id, worker, &outcomes.iter().collect::<Vec<_>>()).await?;
+    if campaigns::hold_state(tx, campaign.id).await? == Some(CampaignState::Cancelled) && !ids.is_empty() {
+        deliveries::cancel_deferred(tx, campaign.id, millis).await?;
+    }
+    Ok(())
+}
+
+async fn record(
+    app: &App,
+    tx: &mut Tx,
+    worker: i64,
+    ended: &[Ended],
+    states: &HashMap<i64, Option<CampaignState>>,
+) -> store::Result<()> {
+    let now = app.now();
     let mut by_campaign: BTreeMap<i64, Vec<&deliveries::Outcome>> = BTreeMap::new();
     for end in ended {
         by_campaign.entry(end.campaign_id).or_default().push(&end.outcome);
     }
     for (campaign, outcomes) in by_campaign {
-        deliveries::record(tx, campaign, worker, &outcomes).await?;
+        let recorded = deliveries::record(tx, campaign, worker, &outcomes).await?;
+        if recorded < outcomes.len() as u64 {
+            deliveries::record_late(tx, campaign, &outcomes).await?;
+        }
+        // Cancelled while it was on the wire: what was refused for now is not tried again.
+        if states[&campaign] == Some(CampaignState::Cancelled) {
+            deliveries::cancel_deferred(tx, campaign, now.as_millisecond()).await?;
+        }
     }
-    let now = app.now();
     for end in ended {
         if end.class == Some(ReplyClass::Hard) {
             suppress::refuse(tx, &app.keys.suppression, &hard_bounce(end, now), now).await?;

@@ -11,9 +11,12 @@ use std::{fmt, sync::Arc};
 
 use super::compile::Compiled;
 use crate::{
-    domain::{address::AddressHash, eligibility::Basis, eligibility::Tracking},
+    domain::{
+        address::AddressHash,
+        eligibility::{Basis, Person, Tracking},
+    },
     mail::smtp::Envelope,
-    store::contacts::Contact,
+    store::{contacts::Contact, facts::Mark},
 };
 
 /// A claimed delivery that may be sent as far as is known, not yet rendered.
@@ -21,6 +24,10 @@ use crate::{
 pub struct Claim {
     /// The recipient.
     pub contact: Contact,
+    /// What was known of the person then.
+    pub person: Person,
+    /// What it was read at.
+    pub mark: Mark,
     /// Submissions before this one.
     pub attempts: i64,
     /// Basis of the decision at the claim; the message states it.
@@ -37,6 +44,10 @@ pub struct Job {
     pub contact_id: i64,
     /// Keyed hash of the address.
     pub address_hash: AddressHash,
+    /// What was known of the person at the claim.
+    pub person: Person,
+    /// What it was read at.
+    pub mark: Mark,
     /// Submissions before this one.
     pub attempts: i64,
     /// Basis that the message states.

@@ -60,6 +60,8 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
         campaign: Arc::clone(campaign),
         contact_id: claim.contact.id,
         address_hash: claim.contact.address_hash,
+        person: claim.person,
+        mark: claim.mark,
         attempts: claim.attempts,
         basis: claim.basis,
         tracking: claim.tracking,

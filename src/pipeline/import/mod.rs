@@ -6,11 +6,11 @@
 
 mod batch;
 mod layout;
-mod merge;
+pub(super) mod merge;
 mod reading;
-mod records;
-mod report;
-mod source;
+pub(super) mod records;
+pub(super) mod report;
+pub(super) mod source;
 
 use std::{fs::File, io, time::Duration};
 
@@ -249,9 +249,9 @@ impl Lines {
 
 /// How many lines a transaction takes, so that the write lock of SQLite is free again soon: an
 /// unsubscribe that another process received waits for it.
-struct Pace {
+pub(super) struct Pace {
     shares_lock: bool,
-    parcels: usize,
+    pub(super) parcels: usize,
 }
 
 /// At most so many parcels make a transaction.
@@ -260,12 +260,12 @@ const MOST_PARCELS: usize = 20;
 const LONGEST_HOLD: Duration = Duration::from_millis(40);
 
 impl Pace {
-    fn new(db: &Db) -> Pace {
+    pub(super) fn new(db: &Db) -> Pace {
         Pace { shares_lock: matches!(db, Db::Lite { .. }), parcels: 5 }
     }
 
     /// Adapts to how long the last transaction took, and lets others in before the next.
-    async fn keep(&mut self, took: Duration) {
+    pub(super) async fn keep(&mut self, took: Duration) {
         if took > LONGEST_HOLD {
             self.parcels = (self.parcels / 2).max(1);
         } else if took < LONGEST_HOLD / 2 {

@@ -76,11 +76,11 @@ impl Report {
 }
 
 impl Refusals {
-    pub(super) fn new() -> io::Result<Refusals> {
+    pub(in crate::pipeline) fn new() -> io::Result<Refusals> {
         Ok(Refusals { file: BufWriter::new(tempfile::tempfile()?), by_code: BTreeMap::new() })
     }
 
-    pub(super) fn push(&mut self, refusal: &Refusal) -> io::Result<()> {
+    pub(in crate::pipeline) fn push(&mut self, refusal: &Refusal) -> io::Result<()> {
         *self.by_code.entry(refusal.code.clone()).or_default() += 1;
         serde_json::to_writer(&mut self.file, refusal)?;
         self.file.write_all(b"\n")

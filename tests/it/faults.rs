@@ -1,0 +1,7 @@
+//! What goes wrong while a campaign is sent. After each story: no address got two copies, nobody is
+//! lost, and the sending went on by itself.
+
+mod away;
+mod deaths;
+mod run;
+mod servers;

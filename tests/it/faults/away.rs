@@ -1,0 +1,72 @@
+//! A database that goes away while messages are on the wire.
+
+use std::time::Duration;
+
+use ouinon::{
+    domain::campaigns::DeliveryState::{Accepted, Unknown},
+    mail::catcher::{Action, What},
+};
+use sqlx::AssertSqlSafe;
+
+use super::run::{PATIENCE, Worker, assert_once_each, launched, server, states, until};
+use crate::world;
+
+/// The disk is full for a while: nothing is sent that could not be recorded, and it goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_and_goes_on() {
+    world::on_sqlite(async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = server(Some(std::sync::Arc::new(|event| match event.what {
+            What::Message { .. } => Action::Slow(Duration::from_millis(5)),
+            _ => Action::Usual,
+        })))
+        .await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        assert!(catcher.mailbag().wait_for(200, PATIENCE).await);
+        let ouinon::store::Db::Lite { writer, .. } = world.db() else { unreachable!("this is SQLite") };
+        let limit = async |pages: &str| {
+            sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(writer).await.unwrap();
+        };
+        // As many as there are: every page more is refused as if the disk were full.
+        limit("1").await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        limit("1073741823").await;
+        until(world, campaign, |s| {
+            s.values().sum::<i64>() == 3000 && s.keys().all(|k| [Accepted, Unknown].contains(k))
+        })
+        .await;
+        worker.drain().await;
+        assert_eq!(states(world, campaign).await.get(&Unknown), None);
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// Every connection to PostgreSQL is cut, again and again: commits whose answers are lost included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cut_connections_to_postgres_double_and_lose_nothing() {
+    world::on_postgres("cut_connections", async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = server(Some(std::sync::Arc::new(|event| match event.what {
+            What::Message { .. } => Action::Slow(Duration::from_millis(5)),
+            _ => Action::Usual,
+        })))
+        .await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        let ouinon::store::Db::Pg(pool) = world.db() else { unreachable!("this is PostgreSQL") };
+        for round in 1..=8 {
+            assert!(catcher.mailbag().wait_for(250 * round, PATIENCE).await);
+            let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            let _ = sqlx::query(cut).execute(pool).await;
+        }
+        until(world, campaign, |s| {
+            s.values().sum::<i64>() == 3000 && s.keys().all(|k| [Accepted, Unknown].contains(k))
+        })
+        .await;
+        worker.drain().await;
+        assert_eq!(states(world, campaign).await.get(&Unknown), None);
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
