@@ -30,7 +30,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connections: 1024, head: Duration::from_secs(15), farewell: Duration::from_secs(25) }
+        Limits { connections: 512, head: Duration::from_secs(15), farewell: Duration::from_secs(25) }
     }
 }
 
@@ -47,9 +47,12 @@ pub async fn serve_router(
     let (closing, closed) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
-        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let (stream, peer) = tokio::select! {
-            accepted = accept(&listener) => accepted,
+        let next = async {
+            let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (place, accept(&listener).await)
+        };
+        let (place, (stream, peer)) = tokio::select! {
+            next = next => next,
             () = &mut shutdown => break,
         };
         tokio::spawn(serve_connection(router.clone(), stream, peer, limits, closed.clone(), place));

@@ -19,6 +19,7 @@ mod postgres;
 mod program;
 mod race;
 mod sending;
+mod serving;
 mod source;
 mod store;
 mod suppression_files;

@@ -13,7 +13,7 @@ use ouinon::{
     },
     keys::Keys,
     pipeline::erase,
-    store::{contacts, events, facts, products, suppressions, suppressions::Entry},
+    store::{campaigns, contacts, events, facts, products, suppressions, suppressions::Entry},
     web,
 };
 use sqlx::AssertSqlSafe;
@@ -22,7 +22,7 @@ use tower::ServiceExt;
 
 use crate::{
     http::{self, Answer, Served},
-    store::{contact, hash},
+    store::{AUTUMN, autumn, contact, hash},
     world::{World, on_both},
 };
 
@@ -354,6 +354,22 @@ on_both! {
         assert_one_click_answer(&served.post(&path(world, &token), ONE_CLICK).await);
         let entry = only(world).await;
         assert_eq!((entry.scope, entry.hash(), entry.campaign_id), (Scope::Hash, Some(token.address), None));
+    }
+
+    /// A token whose product is not known any more is about the product of its campaign.
+    async fn the_campaign_knows_the_product(world: &mut World) {
+        let served = mailed(world).await;
+        let campaign = world
+            .tx(async |tx| {
+                campaigns::add(tx, &autumn(), AUTUMN, 1).await?;
+                campaigns::by_slug(tx, &autumn().slug).await
+            })
+            .await
+            .expect("the campaign");
+        let token = Token { product: 999, campaign: campaign.id as u32, product_scope: true, ..token(world).await };
+        assert_one_click_answer(&served.post(&path(world, &token), ONE_CLICK).await);
+        let entry = only(world).await;
+        assert_eq!((entry.scope, entry.product.as_str(), entry.campaign_id), (Scope::Product, "crm", Some(campaign.id)));
     }
 
     /// 200 means on disk: whatever fails, it is said.

@@ -349,9 +349,9 @@ on_both! {
 }
 
 /// A campaign file that says as little as one may.
-const AUTUMN: &str = "+++\nslug = \"autumn\"\nproduct = \"crm\"\nsubject = \"Bonjour\"\n\
+pub const AUTUMN: &str = "+++\nslug = \"autumn\"\nproduct = \"crm\"\nsubject = \"Bonjour\"\n\
                       from = \"Société Exemple <actu@news.example>\"\n+++\nBonjour.\n";
 
-fn autumn() -> CampaignFile {
+pub fn autumn() -> CampaignFile {
     CampaignFile::parse(AUTUMN, None).expect("the file is valid")
 }
