@@ -52,4 +52,13 @@ pub struct ConsentEvent {
     pub at: Option<Timestamp>,
     /// What proves it.
     pub proof: Proof,
+    /// It was read from a file: a statement about the person, not an act of theirs here.
+    pub imported: bool,
+}
+
+impl ConsentEvent {
+    /// Whether it lifts a refusal before it: the person's own double opt-in; an import never does (SUP-7).
+    pub fn lifts(&self) -> bool {
+        self.state == ConsentState::Granted && self.proof == Proof::Doi && !self.imported
+    }
 }

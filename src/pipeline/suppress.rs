@@ -373,6 +373,7 @@ impl OptIns {
             let proven = event.purpose == ConsentPurpose::Mail
                 && event.state == ConsentState::Granted
                 && event.proof == Proof::Doi
+                && event.origin != Origin::Import
                 && !event.product.is_empty();
             if let (true, Some(at), Some(hash)) = (proven, event.at, hash_of.get(&event.contact_id)) {
                 found.entry(*hash).or_default().push((event.product, at));

@@ -17,7 +17,7 @@ use crate::domain::{
     contacts::{ActivityKind, TrackingConsent},
     dates::{Dated, When},
     eligibility::Person,
-    suppressions::{Scope, Suppression},
+    suppressions::{Origin, Scope, Suppression},
 };
 
 const ASKED: Sql = Sql::twin(
@@ -199,6 +199,7 @@ fn consent(event: &Consent) -> ConsentEvent {
         state: event.state,
         at: event.at.and_then(instant),
         proof: event.proof,
+        imported: event.origin == Origin::Import,
     }
 }
 

@@ -9,12 +9,24 @@ use std::{
 use ouinon::{
     domain::{
         address::Address,
+        campaigns::CampaignKind,
+        consents::{ConsentState, Proof},
         import::columns::Mapping,
         suppressions::{Origin, Scope, SuppressionReason},
     },
-    pipeline::import::{self, ImportError, Options, Place, Report},
-    store::{consents, contacts, contacts::Contact, products, suppressions},
+    pipeline::{
+        explain::explain,
+        import::{self, ImportError, Options, Place, Report},
+    },
+    store::{
+        consents::{self, Consent, ConsentPurpose},
+        contacts,
+        contacts::Contact,
+        products, suppressions,
+    },
 };
+
+use rand::{RngExt, SeedableRng};
 
 use crate::world::{World, on_both};
 
@@ -90,6 +102,13 @@ async fn said(world: &World, address: &str) -> Vec<String> {
     let id = contact(world, address).await.unwrap().id;
     let events = world.tx(async |tx| consents::of_contacts(tx, &[id]).await).await;
     events.into_iter().map(|e| format!("{} {} {} {:?} {}", e.purpose, e.product, e.state, e.at, e.proof)).collect()
+}
+
+/// The code of the decision about a person at example.net and the product crm.
+async fn decision(world: &World, who: &str) -> &'static str {
+    let address = Address::parse(&format!("{who}@example.net")).unwrap();
+    let product = world.tx(async |tx| products::by_slug(tx, "crm").await).await.unwrap();
+    explain(&world.app, &address, &product, CampaignKind::Marketing, world.app.now()).await.unwrap().code
 }
 
 async fn add_product(world: &World, slug: &str) {
@@ -288,6 +307,65 @@ on_both! {
         assert_eq!(world.tx(async |tx| contacts::count(tx).await).await, 5310);
         let again = told(&mut try_import(world, text.as_bytes(), &Options::default()).await.unwrap());
         assert!(again.starts_with("0 0 5400 600"), "{}", &again[..60]);
+    }
+
+    /// A double opt-in that stands in a file lifts nothing, in whatever order the files come; the person's own does.
+    async fn a_file_never_lifts_a_refusal(world: &mut World) {
+        add_product(world, "crm").await;
+        let refusal = |who: &str| format!("email,country,unsubscribed_at\n{who}@example.net,FR,2024-03-18\n");
+        let refused = |who: &str| format!(
+            "email,country,consent_crm,consent_crm_at\n{who}@example.net,FR,refused,2024-03-18\n"
+        );
+        let granted = |who: &str| format!(
+            "email,country,source_kind,informed,collected_at,consent_crm,consent_crm_at,consent_crm_proof\n\
+             {who}@example.net,FR,direct_form,yes,2024-01-01,granted,2025-03-18,doi\n"
+        );
+        for (who, files, code) in [
+            ("never", vec![granted("never")], "CONSENT"),
+            ("before", vec![refusal("before"), granted("before")], "SUPPRESSED_GLOBAL"),
+            ("after", vec![granted("after"), refusal("after")], "SUPPRESSED_GLOBAL"),
+            ("no", vec![refused("no"), granted("no")], "CONSENT_WITHDRAWN"),
+            ("late", vec![granted("late"), refused("late")], "CONSENT_WITHDRAWN"),
+        ] {
+            for text in files {
+                let told = import_text(world, &text).await;
+                assert!(told.ends_with(" 0 0") && !told.contains('|'), "{told}");
+            }
+            assert_eq!(decision(world, who).await, code, "{who}");
+        }
+        let own = contact(world, "before@example.net").await.unwrap().id;
+        let event = Consent {
+            contact_id: own,
+            purpose: ConsentPurpose::Mail,
+            product: "crm".into(),
+            state: ConsentState::Granted,
+            at: Some(world.now()),
+            proof: Proof::Doi,
+            evidence: String::new(),
+            origin: Origin::Page,
+            recorded_at: world.now(),
+        };
+        world.tx(async |tx| consents::add(tx, &[event]).await).await;
+        assert_eq!(decision(world, "before").await, "CONSENT");
+    }
+
+    /// Whatever bytes a file holds, nothing panics and every line is accounted for.
+    async fn any_bytes_at_all(world: &mut World) {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(20_261_118);
+        let pieces: &[&[u8]] = &[
+            b"a@example.net", b"B@Example.NET", b",", b",", b",", b"\n", b"\n", b"\r\n", b"\"", b"\"\"", b";", b"\xE9",
+            b"\0", "é".as_bytes(), b"2025-03-18", b"04/05/2025", b"oui", b"FR", b"45734", b" ", b"\xFF\xFE", b"x",
+        ];
+        for _ in 0..40 {
+            let mut bytes = b"email,country,collected_at,unsubscribed_at\n".to_vec();
+            for _ in 0..rng.random_range(1..200) {
+                bytes.extend_from_slice(pieces[rng.random_range(0..pieces.len())]);
+            }
+            match try_import(world, &bytes, &Options::default()).await {
+                Ok(_) => drop(import_with(world, &bytes, &Options::default()).await),
+                Err(error) => assert!(error.is_bad_input(), "{error}"),
+            }
+        }
     }
 
     /// The report is one JSON object, whatever its length.

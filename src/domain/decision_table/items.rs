@@ -34,6 +34,7 @@ fn consent(item: &str) -> Result<ConsentEvent> {
             None | Some("na") => Proof::None,
             Some(proof) => word(proof)?,
         },
+        imported: false,
     })
 }
 

@@ -40,7 +40,7 @@ pub(super) fn standing(case: &Case) -> Standing {
     // A grant without an instant is before everything, and proves nothing.
     let counts = |event: &&&ConsentEvent| {
         event.state == ConsentState::Granted
-            && refused_at.is_none_or(|refused| event.proof == Proof::Doi && event.at.is_some_and(|at| at > refused))
+            && refused_at.is_none_or(|refused| event.lifts() && event.at.is_some_and(|at| at > refused))
     };
     let grants: Vec<_> = known.iter().filter(counts).collect();
     let proves = |event: &&&&ConsentEvent| event.at.is_some() && case.regime.accepted_proofs.contains(&event.proof);

@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_but_a_double_opt_in_undoes_a_refusal(
+    fn nothing_but_a_double_opt_in_of_the_person_undoes_a_refusal(
         mut person in any_person(),
         terms in any_terms(),
         event in any_event(),
@@ -212,8 +212,9 @@ proptest! {
         now in any_now(),
     ) {
         let state = if pending { ConsentState::Pending } else { ConsentState::Granted };
-        let proof = if event.proof == Proof::Doi && !pending { Proof::Full } else { event.proof };
-        let event = ConsentEvent { state, proof, ..event };
+        let event = ConsentEvent { state, ..event };
+        let proof = if event.lifts() { Proof::Full } else { event.proof };
+        let event = ConsentEvent { proof, ..event };
         let refused = |outcome: Outcome| {
             outcome == Outcome::Block(Reason::ConsentWithdrawn) || outcome.code().starts_with("SUPPRESSED_")
         };
@@ -308,7 +309,13 @@ fn terms(kind: CampaignKind) -> Terms {
 }
 
 fn event(state: ConsentState, at: Option<&str>, proof: Proof) -> ConsentEvent {
-    ConsentEvent { product: Some("crm".to_owned()), state, at: at.map(|at| at.parse().unwrap()), proof }
+    ConsentEvent {
+        product: Some("crm".to_owned()),
+        state,
+        at: at.map(|at| at.parse().unwrap()),
+        proof,
+        imported: false,
+    }
 }
 
 fn suppression(scope: Scope, reason: SuppressionReason, at: &str) -> Suppression {
@@ -338,8 +345,9 @@ fn any_dated() -> impl Strategy<Value = Dated> {
 
 fn any_event() -> impl Strategy<Value = ConsentEvent> {
     let product = option::weighted(0.9, select(PRODUCTS.to_vec()).prop_map(str::to_owned));
-    (product, select(ConsentState::ALL.to_vec()), option::weighted(0.9, any_instant()), select(Proof::ALL.to_vec()))
-        .prop_map(|(product, state, at, proof)| ConsentEvent { product, state, at, proof })
+    let state = select(ConsentState::ALL.to_vec());
+    (product, state, option::weighted(0.9, any_instant()), select(Proof::ALL.to_vec()), any::<bool>())
+        .prop_map(|(product, state, at, proof, imported)| ConsentEvent { product, state, at, proof, imported })
 }
 
 fn any_suppression() -> impl Strategy<Value = Suppression> {

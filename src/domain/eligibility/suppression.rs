@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use super::{Case, Reason, Ruling};
 use crate::domain::{
     address::{self, Address, AddressHash},
-    consents::{ConsentState, Proof},
     suppressions::{Scope, Suppression, SuppressionReason},
 };
 
@@ -78,8 +77,7 @@ fn domain_covers(suppressed: &str, domain: &str) -> bool {
 fn is_lifted(case: &Case, entry: &Suppression) -> bool {
     let later = |refused_at: Timestamp| {
         case.person.consents.iter().any(|event| {
-            event.state == ConsentState::Granted
-                && event.proof == Proof::Doi
+            event.lifts()
                 && event.product.as_deref() == Some(case.terms.product.as_str())
                 && event.at.is_some_and(|at| refused_at < at && at <= case.now)
         })
