@@ -3,7 +3,7 @@
 //! The engine looks a regime up by its own name and never maps a country; only an import does,
 //! through [`regime_of_country`] (REG-1).
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ pub struct Regime {
     #[serde(rename(deserialize = "permission"), default)]
     pub permissions: Vec<Permission>,
     /// Ids of the rules behind a code, where the regime has its own.
-    pub cites: HashMap<&'static str, Vec<&'static str>>,
+    pub cites: BTreeMap<&'static str, Vec<&'static str>>,
 }
 
 /// A ground on which a message may be sent without a proven consent. Empty lists do not restrict.
@@ -228,5 +228,14 @@ mod tests {
             assert!(!regime.accepted_proofs.contains(&Proof::PartnerUnnamed));
             assert!(!regime.accepted_proofs.contains(&Proof::None));
         }
+    }
+
+    /// Decisions record the version: data that decide otherwise must not bear the same one. When this
+    /// fails, give RULES_VERSION a new date and note the new digest.
+    #[test]
+    fn the_version_changes_with_the_data() {
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(serde_json::to_vec(all()).unwrap());
+        let digest: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!((RULES_VERSION, digest.as_str()), ("2026-11-21", "efe52196525de63b"));
     }
 }
