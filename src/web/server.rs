@@ -97,6 +97,8 @@ async fn serve_connection(
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head)
             .max_buf_size(MAX_HEAD_BYTES)
+            // Whoever posts and hangs up at once has posted.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
     );
     // What goes wrong on a connection is the other side's affair, and was answered where it could be.
