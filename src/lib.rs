@@ -14,6 +14,8 @@ pub mod config;
 pub mod domain;
 pub mod keys;
 pub mod mail;
+#[cfg(test)]
+mod needs;
 pub mod pipeline;
 pub mod store;
 pub mod web;

@@ -12,6 +12,7 @@ mod import;
 mod invariants;
 mod journey;
 mod judges;
+#[path = "../../src/needs.rs"]
 mod needs;
 mod one_click;
 mod people;

@@ -6,7 +6,7 @@ use mail_parser::{Message, MessageParser};
 use proptest::prelude::*;
 
 use super::*;
-use crate::mail::dkim::Signer;
+use crate::{mail::dkim::Signer, needs};
 
 const HTML: &str = "<p>Bonjour Zoé,</p>\n<p>.un point au début</p>\n";
 const TEXT: &str = "Bonjour Zoé,\n.un point au début\n-- \nfin\n";
@@ -233,12 +233,7 @@ fn unusual_addresses_stand_as_they_must() {
 /// An independent verifier, Python's dkimpy, reads our signatures as ours does.
 #[test]
 fn dkimpy_verifies_what_we_sign() {
-    let python = Command::new("python3").args(["-c", "import dkim, nacl"]).output();
-    if !python.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "dkimpy is missing: pip install dkimpy pynacl");
-        println!("left out: python3 with dkimpy and pynacl is not installed");
-        return;
-    }
+    let Some(python) = needs::python(&["dkim", "nacl"], "dkimpy on our signatures") else { return };
     let signer = Signer::from_pem(
         "news.example",
         "s1",
@@ -263,7 +258,7 @@ fn dkimpy_verifies_what_we_sign() {
         let file = folder.path().join("message.eml");
         std::fs::write(&file, signed).unwrap();
         let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/verify_dkim.py");
-        let output = Command::new("python3").arg(verifier).arg(&file).arg(&zone).output().unwrap();
+        let output = Command::new(&python).arg("-B").arg(verifier).arg(&file).arg(&zone).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.matches("PASS").count() == 2, "{said}");
     }

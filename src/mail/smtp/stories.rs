@@ -26,6 +26,7 @@ use crate::{
         replies::{ReplyClass, Stage, classify},
     },
     mail::catcher::{Action, Auth, Catcher, Event, Settings, Tls, What},
+    needs,
 };
 
 /// Made with `openssl req -x509` and `openssl x509 -req`, valid until 2126; the authority's key was thrown away.
@@ -586,17 +587,10 @@ async fn the_catcher_survives_anything_and_keeps_within_bounds() {
 /// An independent peer: Postfix's test server.
 #[tokio::test]
 async fn debians_smtp_sink_takes_our_mail() {
-    let Some(program) = ["/usr/sbin/smtp-sink", "/usr/bin/smtp-sink", "/usr/local/sbin/smtp-sink"]
-        .into_iter()
-        .find(|path| std::path::Path::new(path).exists())
-    else {
-        assert!(std::env::var_os("CI").is_none(), "smtp-sink is missing: install postfix");
-        println!("left out: smtp-sink is not installed (Debian's postfix)");
-        return;
-    };
+    let Some(program) = needs::program("smtp-sink", "our client against smtp-sink") else { return };
     for options in [&[][..], &["-p"], &["-e"], &["-q", "RCPT"], &["-f", "RCPT"], &["-r", "MAIL"]] {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut sink = Command::new(program);
+        let mut sink = Command::new(&program);
         if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
             sink.args(["-u", "nobody"]);
         }
