@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     compile::Compiled,
-    deliver::prepare::{self, PrepareError},
+    deliver::prepare::{self, Copy, PrepareError},
     suppress,
 };
 use crate::{
@@ -96,7 +96,7 @@ pub async fn as_contact(app: &App, campaign: &Compiled, address: &Address) -> Re
     let person = facts::of(&mut tx, std::slice::from_ref(&contact), &campaign.file.product).await?.remove(0);
     drop(tx);
     let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
-    let message = prepare::message(app, campaign, &contact, basis(decision.outcome), true, now)?;
+    let message = prepare::message(app, campaign, &contact, basis(decision.outcome), Copy::Preview, now)?;
     let eml = String::from_utf8_lossy(&message.bytes).into_owned();
     let headers = eml.split_once("\r\n\r\n").map_or(eml.as_str(), |(headers, _)| headers).replace("\r\n", "\n");
     Ok(Preview {
@@ -142,7 +142,7 @@ pub async fn test(
     let mut sent = Vec::new();
     for address in to {
         let contact = Contact { address: address.to_string(), ..contact.clone() };
-        let message = prepare::message(app, campaign, &contact, basis(decision.outcome), true, now)?;
+        let message = prepare::message(app, campaign, &contact, basis(decision.outcome), Copy::Test, now)?;
         let envelope = Envelope { from: Some(campaign.file.from.address.clone()), to: address.clone() };
         let (accepted, reply) = match connection.submit(&envelope, &message.bytes).await {
             SubmitOutcome::Accepted(reply) => (true, reply.to_string()),

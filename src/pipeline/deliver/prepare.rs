@@ -55,7 +55,7 @@ pub struct Prepared {
 
 /// Makes the message of a claim.
 pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Job, PrepareError> {
-    let prepared = message(app, campaign, &claim.contact, claim.basis, false, now)?;
+    let prepared = message(app, campaign, &claim.contact, claim.basis, Copy::Real, now)?;
     Ok(Job {
         campaign: Arc::clone(campaign),
         contact_id: claim.contact.id,
@@ -70,17 +70,28 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
     })
 }
 
-/// Makes the message that a contact gets, or would get; a test is marked, and its links change nothing.
+/// What a message is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copy {
+    /// To be sent.
+    Real,
+    /// To be looked at: like the real one, but its links change nothing.
+    Preview,
+    /// To be sent as a test: marked, and its links change nothing.
+    Test,
+}
+
+/// Makes the message that a contact gets, or would get.
 pub fn message(
     app: &App,
     campaign: &Compiled,
     contact: &Contact,
     basis: Basis,
-    test: bool,
+    copy: Copy,
     now: Timestamp,
 ) -> Result<Prepared, PrepareError> {
     let to = Address::parse(&contact.address)?;
-    let token = app.keys.tokens.sign(&token(app, campaign, contact, test));
+    let token = app.keys.tokens.sign(&token(app, campaign, contact, copy != Copy::Real));
     let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
     let unsubscribe_url = format!("{base}/o/{token}");
     let merge = merge(contact);
@@ -93,7 +104,7 @@ pub fn message(
         source: Some(contact.source.as_str()).filter(|s| !s.is_empty()),
         source_kind: contact.source_kind,
         collected_at,
-        test,
+        test: copy == Copy::Test,
     };
     let rendered = campaign.message.render(&merge, &injected)?;
     let file = &campaign.file;
@@ -115,7 +126,7 @@ pub fn message(
         date: now,
         message_id: &message_id(&token, file.from.address.domain()),
         feedback_id: feedback_id.as_ref(),
-        test,
+        test: copy == Copy::Test,
     })?;
     if let Some(signer) = &campaign.signer {
         let mut signed = signer.sign(&bytes, now);
