@@ -213,12 +213,15 @@ pub async fn edit(app: &App, address: &Address, changes: &[(String, String)]) ->
     Ok(true)
 }
 
+/// Fields and the texts they are to have.
+type Changes<'c> = Vec<(Field, &'c str)>;
+
 /// Reads the values as an import reads a line.
 fn read_changes<'c>(
     app: &App,
     address: &Address,
     changes: &'c [(String, String)],
-) -> Result<(Vec<(Field, &'c str)>, Facts), EditError> {
+) -> Result<(Changes<'c>, Facts), EditError> {
     let mut fields = Vec::new();
     for (name, value) in changes {
         let field = Field::named(name, &[]).map_err(|e| EditError::Value(e.to_string()))?;

@@ -241,7 +241,7 @@ on_both! {
         let body = format!("1b\r\n{ONE_CLICK}&\r\n{chunk}0\r\n\r\n");
         let head = format!("POST {link} HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n\
             Transfer-Encoding: chunked\r\n\r\n{body}");
-        let mut stream = served.send(&head.replace("\r\n\r\n", &format!("\r\nHost: x\r\nConnection: close\r\n\r\n")), b"").await;
+        let mut stream = served.send(&head.replace("\r\n\r\n", "\r\nHost: x\r\nConnection: close\r\n\r\n"), b"").await;
         let mut text = String::new();
         stream.read_to_string(&mut text).await.expect("an answer");
         assert!(text.starts_with("HTTP/1.1 413"), "{text}");
