@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../tests/it/needs.rs"]
+#[path = "../src/needs.rs"]
 #[allow(dead_code)]
 mod needs;
 #[path = "../tests/it/postgres.rs"]
