@@ -240,7 +240,10 @@ async fn message_size(app: &App, source: &str) -> usize {
     let mut tx = app.db.read().await.unwrap();
     let compiled = Compiled::of_file(app, &mut tx, file).await.unwrap();
     let person = recipient(app, 0);
-    prepare::message(app, &compiled, &person, Basis::LegitimateInterestB2b, false, app.now()).unwrap().bytes.len()
+    prepare::message(app, &compiled, &person, Basis::LegitimateInterestB2b, prepare::Copy::Real, app.now())
+        .unwrap()
+        .bytes
+        .len()
 }
 
 /// Sends a campaign that is enqueued already; messages a second and microseconds of CPU a message.
