@@ -222,8 +222,7 @@ fn number(digits: &str) -> i16 {
 /// `18 mars 2025`, `1er avril 2025`, `March 18, 2025`, `18-Mar-2025`, `mardi 18 mars 2025`.
 fn with_month_name(text: &str) -> Result<Date, DateFault> {
     let folded = fold(text);
-    let mut words: Vec<&str> =
-        folded.split(|c: char| matches!(c, '_' | ',' | '/' | '.')).filter(|w| !w.is_empty()).collect();
+    let mut words: Vec<&str> = folded.split(['_', ',', '/', '.']).filter(|w| !w.is_empty()).collect();
     while words.first().is_some_and(|w| WEEKDAYS.contains(w)) {
         words.remove(0);
     }
