@@ -22,10 +22,12 @@ use crate::app::App;
 /// headers, time limit, log. To be served by [`serve_router`], which says who asks.
 pub fn public_router(app: App) -> Router {
     let public = Public::new(app);
-    around(&public, public::routes(public.clone()))
+    let https = middleware::from_fn_with_state(public.clone(), transport::demand_https);
+    around(&public, public::routes(public.clone()).layer(https))
 }
 
-/// The pages of the demonstration, and the recipients' with all that surrounds them.
+/// The pages of the demonstration, and the recipients' with what surrounds them, in the clear: it is
+/// looked at where it runs, and nobody in it exists.
 pub fn demo_router(demo: Demo) -> Router {
     let public = Public::new(demo.app.clone());
     around(&public, public::routes_below(public.clone()).merge(demo::routes(demo)))
@@ -43,7 +45,6 @@ pub async fn serve(
 /// What surrounds every route, the outermost last.
 fn around(public: &Public, routes: Router) -> Router {
     routes
-        .layer(middleware::from_fn_with_state(public.clone(), transport::demand_https))
         .layer(middleware::from_fn_with_state(public.clone(), watch::limit_time))
         .layer(watch::catch_panics(public.clone()))
         .layer(middleware::map_response(watch::secure))

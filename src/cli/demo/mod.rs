@@ -10,7 +10,7 @@ mod mailbox;
 mod scene;
 mod tell;
 
-use std::{net::IpAddr, process::ExitCode};
+use std::{io, net::IpAddr, pin::pin, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
@@ -73,29 +73,33 @@ const INTERRUPTED: u8 = 130;
 /// Runs the demonstration.
 pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<ExitCode> {
     let lang = output::lang();
-    let mut teller = Teller::new(lang, json);
-    let scene = Scene::set(args.bind, port(&args), lang).await?;
-    let played = tokio::select! {
-        played = play(&scene, &mut teller, json, !args.exit) => played,
-        signal = super::serve::signalled() => signal.map(|()| ExitCode::from(INTERRUPTED)).map_err(Into::into),
+    let mut interrupted = pin!(super::serve::signalled());
+    // The signal first: once it is listened to, nothing ends without tidying up.
+    let scene = tokio::select! {
+        biased;
+        signal = &mut interrupted => return signal.map(|()| ExitCode::from(INTERRUPTED)).map_err(Into::into),
+        scene = Scene::set(args.bind, port(&args), lang) => scene?,
     };
+    let played = play(&scene, Teller::new(lang, json), json, !args.exit, interrupted).await;
     let struck = scene.strike().await;
     let code = played?;
     struck?;
     Ok(code)
 }
 
-/// The ports to try, in this order.
-fn port(args: &DemoArgs) -> &[u16] {
-    match &args.port {
-        Some(port) => std::slice::from_ref(port),
-        None if args.exit => &[0],
-        None => &[8080, 0],
-    }
-}
-
-async fn play(scene: &Scene, teller: &mut Teller, json: bool, stay: bool) -> anyhow::Result<ExitCode> {
-    let results = acts(scene, teller).await?;
+/// The acts, what comes of them, and the pages until somebody has seen enough.
+async fn play(
+    scene: &Scene,
+    mut teller: Teller,
+    json: bool,
+    stay: bool,
+    mut interrupted: impl Future<Output = io::Result<()>> + Unpin,
+) -> anyhow::Result<ExitCode> {
+    let results = tokio::select! {
+        biased;
+        signal = &mut interrupted => return signal.map(|()| ExitCode::from(INTERRUPTED)).map_err(Into::into),
+        results = acts(scene, &mut teller) => results?,
+    };
     if json {
         output::json(&results)?;
     }
@@ -105,9 +109,18 @@ async fn play(scene: &Scene, teller: &mut Teller, json: bool, stay: bool) -> any
     }
     if stay {
         teller.stay(&results.url)?;
-        super::serve::signalled().await?;
+        interrupted.await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The ports to try, in this order.
+fn port(args: &DemoArgs) -> &[u16] {
+    match &args.port {
+        Some(port) => std::slice::from_ref(port),
+        None if args.exit => &[0],
+        None => &[8080, 0],
+    }
 }
 
 /// The demonstration, act by act.

@@ -58,6 +58,8 @@ impl Scene {
     /// Sets everything up; the first of `ports` that is free serves the pages.
     pub async fn set(bind: IpAddr, ports: &[u16], lang: Lang) -> anyhow::Result<Scene> {
         let folder = scratch().context("no scratch folder can be made")?;
+        // Whatever else needs a temporary file makes it there too. Set already: by an earlier scene.
+        let _ = tempfile::env::override_temp_dir(folder.path());
         let listener = listen(bind, ports).await?;
         let at = listener.local_addr()?;
         let catcher = Catcher::start((Ipv4Addr::LOCALHOST, 0).into(), Settings::default()).await?;
