@@ -1,6 +1,6 @@
 //! Reads a message as a mailbox does: what it shows, and the one-click link it offers.
 
-use mail_parser::{Addr, MessageParser};
+use mail_parser::{Addr, MessageParser, MessagePart, PartType};
 
 /// A message as its reader sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,14 +38,18 @@ pub fn read(message: &[u8]) -> Option<Reading> {
         subject: parsed.subject().unwrap_or_default().to_owned(),
         date: first("Date"),
         text: parsed.body_text(0).map(|text| text.into_owned()).unwrap_or_default(),
-        html: if parsed.html_body_count() > 0 {
-            parsed.body_html(0).map(|html| html.into_owned()).unwrap_or_default()
-        } else {
-            String::new()
-        },
+        html: parsed.html_bodies().find_map(html).unwrap_or_default(),
         one_click: one_click(&headers),
         headers,
     })
+}
+
+/// The HTML of a part that is HTML; the parser offers a plain one too, made up as HTML.
+fn html(part: &MessagePart) -> Option<String> {
+    match &part.body {
+        PartType::Html(html) => Some(html.to_string()),
+        _ => None,
+    }
 }
 
 fn shown(address: &Addr) -> String {
