@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -122,7 +123,7 @@ fn lock(folder: &Path) -> Result<File, KeyError> {
         let path = path.to_owned();
         move |source| KeyError::Io { path, source }
     };
-    fs::create_dir_all(folder).map_err(io(folder))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io(folder))?;
     let path = folder.join(".lock");
     let file = File::options().create(true).append(true).open(&path).map_err(io(&path))?;
     file.lock().map_err(io(&path))?;

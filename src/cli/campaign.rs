@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Serialize;
@@ -376,7 +375,7 @@ async fn forecast(app: &App, slug: &str, json: bool) -> anyhow::Result<Preflight
 }
 
 async fn launch(app: &App, slug: &str, at: Option<&str>, json: bool) -> anyhow::Result<ExitCode> {
-    let at = at.map(|text| instant(text, app.tz())).transpose()?;
+    let at = at.map(|text| instant(text, app)).transpose()?;
     let (_, campaign) = load(app, slug).await?;
     let errors: Vec<String> = preflight::findings(app, &campaign, output::lang())
         .into_iter()
@@ -390,8 +389,16 @@ async fn launch(app: &App, slug: &str, at: Option<&str>, json: bool) -> anyhow::
     answer_status(app, slug, json).await
 }
 
-/// An instant with its zone, or a local time of the controller.
-fn instant(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
+/// An instant with its zone, or a local time of the controller, not in the past.
+fn instant(text: &str, app: &App) -> anyhow::Result<Timestamp> {
+    let at = instant_as_written(text, app.tz())?;
+    if at < app.now() - jiff::SignedDuration::from_mins(5) {
+        return Err(Failure::Input(format!("--at {text:?} is in the past; leave --at out to launch now")).into());
+    }
+    Ok(at)
+}
+
+fn instant_as_written(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
@@ -403,7 +410,9 @@ fn instant(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
             "--at {text:?}: expected 2026-11-23T09:00:00+01:00, 2026-11-23T09:00[Europe/Paris] or 2026-11-23 09:00"
         ))
     })?;
-    Ok(local.to_zoned(tz.clone()).context("--at")?.timestamp())
+    // An hour that the change of the clocks skips or repeats names no instant.
+    let instant = tz.to_ambiguous_timestamp(local).unambiguous();
+    instant.map_err(|_| Failure::Input(format!("--at {text:?}: the clocks change then; give an offset")).into())
 }
 
 async fn status_of(app: &App, slug: &str) -> anyhow::Result<Status> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{audience, compile::Compiled};
+use super::{audience, compile::Compiled, preview};
 use crate::{
     app::App,
     config::is_loopback,
@@ -139,12 +139,12 @@ pub fn findings(app: &App, campaign: &Compiled, lang: Lang) -> Vec<Finding> {
     let mut find = |level: &'static str, code: &str, fr: String, en: String| {
         findings.push(Finding { level, code: code.to_owned(), message: lang.pick(fr, en) });
     };
-    if app.config.smtp.url.is_none() {
+    if let Err(error) = preview::server(app) {
         find(
             "error",
             "no_smtp",
-            "pas de serveur d'envoi : réglez smtp.url dans ouinon.toml ou OUINON_SMTP_URL".into(),
-            "no mail server: set smtp.url in ouinon.toml or OUINON_SMTP_URL".into(),
+            format!("{error} (smtp.url dans ouinon.toml, ou OUINON_SMTP_URL)"),
+            format!("{error} (smtp.url in ouinon.toml, or OUINON_SMTP_URL)"),
         );
     }
     match app.config.public.url.as_deref() {

@@ -46,6 +46,9 @@ pub struct Status {
     pub cancelled: i64,
     /// Blocked, by reason; zeros left out.
     pub by_reason: BTreeMap<String, i64>,
+    /// When it starts by itself, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<String>,
     /// Permitted rate.
     pub rate_per_minute: f64,
     /// Seconds until the last is sent at that rate; none when nothing is left to send or enqueueing goes on.
@@ -187,6 +190,10 @@ fn count(campaign: &Campaign, tally: &[Tally], next: Option<i64>, unknowns: Vec<
         unknown: of(DeliveryState::Unknown),
         cancelled: of(DeliveryState::Cancelled),
         by_reason: sum_by(tally.iter().filter(|t| t.state == DeliveryState::Blocked), |t| &t.code),
+        scheduled_at: campaign
+            .scheduled_at
+            .and_then(|at| jiff::Timestamp::from_millisecond(at).ok())
+            .map(|at| at.to_string()),
         rate_per_minute: rate,
         eta: (running && left > 0).then(|| (left as f64 * 60.0 / rate).ceil() as i64),
         next_retry: next.and_then(|at| jiff::Timestamp::from_millisecond(at).ok()).map(|at| at.to_string()),

@@ -145,17 +145,19 @@ pub async fn import(
     let reader = LineReader { layout, defaults, slugs, key, tz, now };
     let mut pace = Pace::new(db);
     loop {
-        let refusals = reader.chunk(&mut records, pace.parcels * LINES, &mut report)?;
-        if refusals.is_empty() {
+        let (mut refusals, kept) = reader.chunk(&mut records, pace.parcels * LINES, &mut report)?;
+        if refusals.is_empty() && kept.is_empty() {
             return Ok(report);
         }
+        let counted = refusals.len();
+        refusals.extend(kept);
         let started = Instant::now();
         let mut tx = db.write().await?;
         let written = suppress::refuse_all(&mut tx, key, &refusals, now).await?;
         tx.commit().await?;
-        let new = written.iter().filter(|w| matches!(w, Written::New(_))).count() as u64;
+        let new = written[..counted].iter().filter(|w| matches!(w, Written::New(_))).count() as u64;
         report.new += new;
-        report.unchanged += written.len() as u64 - new;
+        report.unchanged += counted as u64 - new;
         pace.keep(started.elapsed()).await;
     }
 }
@@ -230,10 +232,13 @@ struct Fault {
     column: &'static str,
     code: &'static str,
     message: String,
+    /// What stands all the same: it is plain whom the line is about, and a no is never lost to a
+    /// misspelt date or reason.
+    kept: Option<Box<Refusal>>,
 }
 
 fn fault<T>(column: &'static str, code: &'static str, message: impl Into<String>) -> Result<T, Fault> {
-    Err(Fault { column, code, message: message.into() })
+    Err(Fault { column, code, message: message.into(), kept: None })
 }
 
 struct LineReader<'a> {
@@ -246,20 +251,25 @@ struct LineReader<'a> {
 }
 
 impl LineReader<'_> {
-    /// The refusals of the next lines, up to `most`; empty only at the end of the file.
+    /// The refusals of the next lines, up to `most`, and those kept of lines that are refused
+    /// themselves; both empty only at the end of the file.
     fn chunk(
         &self,
         records: &mut Records<impl Read>,
         most: usize,
         report: &mut Report,
-    ) -> Result<Vec<Refusal>, ListError> {
-        let mut refusals = Vec::new();
+    ) -> Result<(Vec<Refusal>, Vec<Refusal>), ListError> {
+        let (mut refusals, mut all_kept) = (Vec::new(), Vec::new());
         let mut record = Record::default();
-        while refusals.len() < most && records.next(&mut record)? {
+        while refusals.len() + all_kept.len() < most && records.next(&mut record)? {
             report.lines += 1;
             match self.line(&record) {
                 Ok(refusal) => refusals.push(refusal),
-                Err(Fault { column, code, message }) => {
+                Err(Fault { column, code, mut message, kept }) => {
+                    if let Some(kept) = kept {
+                        message.push_str("; the refusal stands, without a date");
+                        all_kept.push(*kept);
+                    }
                     report.refused += 1;
                     let line = i64::try_from(record.line).unwrap_or(i64::MAX);
                     let (column_name, code) = (column.to_owned(), code.to_owned());
@@ -267,7 +277,7 @@ impl LineReader<'_> {
                 }
             }
         }
-        Ok(refusals)
+        Ok((refusals, all_kept))
     }
 
     fn line(&self, record: &Record) -> Result<Refusal, Fault> {
@@ -290,6 +300,18 @@ impl LineReader<'_> {
 
     fn record<'c>(&self, cell: impl Fn(Field) -> &'c str) -> Result<Refusal, Fault> {
         let (whom, reach) = self.covered(&cell)?;
+        let refusal = self.refusal(whom, reach);
+        match self.particulars(&cell) {
+            Ok((reason, at, note)) => Ok(Refusal { reason, at, note, ..refusal }),
+            Err(fault) => Err(Fault { kept: Some(Box::new(Refusal { at: None, ..refusal })), ..fault }),
+        }
+    }
+
+    /// Why, since when, and what is noted.
+    fn particulars<'c>(
+        &self,
+        cell: &impl Fn(Field) -> &'c str,
+    ) -> Result<(SuppressionReason, Option<Timestamp>, String), Fault> {
         let reason = match cell(Field::Reason) {
             "" => self.defaults.reason,
             word => match fold(word).parse::<SuppressionReason>() {
@@ -301,7 +323,7 @@ impl LineReader<'_> {
         if note.chars().count() > 500 || note.contains(char::is_control) {
             return fault("note", "note", "a note is one line of at most 500 characters");
         }
-        Ok(Refusal { reason, at: self.since(cell(Field::At))?, note: note.to_owned(), ..self.refusal(whom, reach) })
+        Ok((reason, self.since(cell(Field::At))?, note.to_owned()))
     }
 
     /// Whom a record covers and in what, if its columns do not contradict each other.

@@ -1,6 +1,12 @@
 //! Opening a database, and transactions on either engine.
 
-use std::{fs::File, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fs::{DirBuilder, File},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
     PgPool, Postgres, Sqlite, SqlitePool, Transaction,
@@ -93,8 +99,11 @@ impl Db {
     async fn open_sqlite(path: PathBuf) -> Result<Db, OpenError> {
         let file_error = |source| OpenError::File { path: path.clone(), source };
         if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(file_error)?;
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file_error)?;
         }
+        // People's addresses are in it: nobody else on the machine reads them. SQLite gives its side
+        // files the same mode.
+        File::options().create(true).append(true).mode(0o600).open(&path).map_err(file_error)?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)

@@ -88,6 +88,11 @@ const LOCK: Sql = Sql::twin(
     "SELECT value FROM json_each($1)",
     "SELECT pg_advisory_xact_lock(1937076848, CAST(value AS INTEGER)) FROM json_array_elements_text(CAST($1 AS json))",
 );
+const HOLD: Sql = Sql::twin(
+    "SELECT value FROM json_each($1)",
+    "SELECT pg_advisory_xact_lock_shared(1937076848, CAST(value AS INTEGER))
+     FROM json_array_elements_text(CAST($1 AS json))",
+);
 const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(id), 0) FROM suppression");
 const HAS_FOREIGN: Sql = Sql::same("SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')");
 
@@ -128,6 +133,13 @@ pub async fn standing(
 /// `slots` stand for them: small numbers, in growing order so that no two wait for each other.
 pub async fn lock(tx: &mut Tx, slots: &std::collections::BTreeSet<u8>) -> Result<()> {
     let (sql, list) = (LOCK.on(tx), super::json(slots));
+    on!(tx, |c| sqlx::query(sql).bind(list).execute(c).await.map(|_| ()))
+}
+
+/// Makes transactions that write about these people wait until this one, which reads, ends; others
+/// that read go on. Whoever is told that a refusal is on disk is told after what was decided before.
+pub async fn hold(tx: &mut Tx, slots: &std::collections::BTreeSet<u8>) -> Result<()> {
+    let (sql, list) = (HOLD.on(tx), super::json(slots));
     on!(tx, |c| sqlx::query(sql).bind(list).execute(c).await.map(|_| ()))
 }
 

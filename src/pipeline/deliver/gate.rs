@@ -27,7 +27,7 @@ use crate::{
     store::{
         self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
-        facts, workers,
+        facts, suppressions, workers,
     },
 };
 
@@ -120,6 +120,8 @@ async fn judge(
     again: bool,
 ) -> store::Result<Vec<i64>> {
     let campaign = Arc::clone(&jobs[0].campaign);
+    let slots = jobs.iter().map(|job| suppress::hash_slot(job.address_hash)).collect();
+    suppressions::hold(tx, &slots).await?;
     let now = app.now();
     let ids: Vec<i64> = jobs.iter().map(|job| job.contact_id).collect();
     // A commit whose answer was lost has marked them; none was told to go, so none was sent.
