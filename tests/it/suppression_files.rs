@@ -121,14 +121,19 @@ on_both! {
             (Scope::Address, none(), SuppressionReason::HardBounce, false),
             (Scope::Hash, none(), SuppressionReason::Unsubscribe, true),
             (Scope::Domain, none(), SuppressionReason::Unsubscribe, true),
+            // Refused lines whose reason or date is wrong: the no stands, without a date.
+            (Scope::Global, none(), SuppressionReason::Unsubscribe, false),
+            (Scope::Global, none(), SuppressionReason::Unsubscribe, false),
+            (Scope::Global, none(), SuppressionReason::Unsubscribe, false),
         ]);
         let at: Vec<Option<i64>> = list(world).await.iter().map(|e| e.at).collect();
         // A bare date is read as its end, in Paris.
         let end_of_day = "2025-01-02T22:59:59.999Z".parse::<jiff::Timestamp>().expect("an instant").as_millisecond();
         assert_eq!((at[0], at[2], at[3]), (Some(end_of_day), None, Some(world.now())));
+        assert_eq!(at[6..], [None, None, None]);
         let said = Defaults { order: Order::Said(DateOrder::Dmy), product: Some("crm".into()), ..defaults() };
         assert_eq!(counts(&import(world, "address,at\nm@example.net,03/04/2025\n", &said).await.expect("read")), (1, 1, 0, 0));
-        assert_eq!(list(world).await[6].product, "crm");
+        assert_eq!(list(world).await[9].product, "crm");
     }
 
     /// A file that is no list is refused whole, with what it should be.
