@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub unsubscribe: Unsubscribe,
     /// Settings of the rules.
     pub rules: RuleSettings,
+    /// The DNS server to ask; none: those of the machine.
+    pub dns: Option<SocketAddr>,
 }
 
 /// `[database]`
@@ -180,6 +183,7 @@ impl Config {
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     data_dir: Option<String>,
+    dns: Option<String>,
     database: DatabaseText,
     smtp: SmtpText,
     public: PublicText,
@@ -263,6 +267,7 @@ impl Settings {
         let text = (!value.is_empty()).then(|| value.clone());
         match name {
             "OUINON_DATA_DIR" => self.data_dir = text,
+            "OUINON_DNS" => self.dns = text,
             "OUINON_DATABASE_URL" => self.database.url = text,
             "OUINON_SMTP_URL" => self.smtp.url = text,
             "OUINON_SMTP_CONNECTIONS" => self.smtp.connections = number("smtp.connections", &value)?,
@@ -308,6 +313,7 @@ impl Settings {
         let smtp = check_smtp(self.smtp)?;
         Ok(Config {
             data_dir,
+            dns: self.dns.as_deref().map(check_dns).transpose()?,
             database: Database { url: SecretString::from(url) },
             smtp,
             public: Public {
@@ -378,6 +384,15 @@ pub fn is_loopback(host: &str) -> bool {
 fn check_proxy(text: &str) -> Result<std::net::IpAddr, ConfigError> {
     text.parse()
         .map_err(|_| ConfigError::Value { setting: "public.proxies", message: format!("{text:?} is no IP address") })
+}
+
+/// `ADDRESS` or `ADDRESS:PORT`, port 53 when left out.
+fn check_dns(text: &str) -> Result<SocketAddr, ConfigError> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    bare.or_else(|_| text.parse()).map_err(|_| ConfigError::Value {
+        setting: "dns",
+        message: format!("{text:?} is no address of a DNS server; example: 192.0.2.53 or 127.0.0.1:5353"),
+    })
 }
 
 fn check_controller(c: ControllerText) -> Result<Controller, ConfigError> {

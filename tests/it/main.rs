@@ -7,6 +7,7 @@ mod container;
 mod crash;
 mod decisions;
 mod demo;
+mod dns;
 mod faults;
 mod http;
 mod import;
