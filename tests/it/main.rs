@@ -12,6 +12,7 @@ mod faults;
 mod http;
 mod import;
 mod invariants;
+mod journal;
 mod journey;
 mod judges;
 #[path = "../../src/needs.rs"]
