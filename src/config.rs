@@ -2,6 +2,8 @@
 //!
 //! Every setting `section.key` can be given as `OUINON_SECTION_KEY`. Secrets are never printed.
 
+mod limits;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -12,7 +14,9 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::domain::lang::Lang;
+pub use limits::LimitSettings;
+
+use crate::domain::{lang::Lang, stops::Thresholds, windows::Windows};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -33,6 +37,12 @@ pub struct Config {
     pub rules: RuleSettings,
     /// The DNS server to ask; none: those of the machine.
     pub dns: Option<SocketAddr>,
+    /// `[limits]`: how fast.
+    pub limits: LimitSettings,
+    /// `[schedule]`: when messages may leave, by each recipient's clock.
+    pub schedule: Windows,
+    /// `[stops]`: when a campaign must not go on by itself.
+    pub stops: Thresholds,
 }
 
 /// `[database]`
@@ -49,7 +59,7 @@ pub struct Smtp {
     pub url: Option<SecretString>,
     /// Connections at most.
     pub connections: usize,
-    /// Messages a minute at most over all campaigns; none: no limit.
+    /// Messages a minute at most over all campaigns; none: no limit. `limits.server` holds what counts.
     pub rate_per_minute: Option<u32>,
     /// PEM file of a further certificate authority.
     pub ca_file: Option<PathBuf>,
@@ -130,6 +140,14 @@ pub enum ConfigError {
         /// What is wrong and the way out.
         message: String,
     },
+    /// The same, of a setting whose name depends on the configuration.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// `section.key`.
+        setting: String,
+        /// What is wrong and the way out.
+        message: String,
+    },
     /// A variable that starts like ours and is none.
     #[error("environment: {0} is no setting of Ouinon (settings are OUINON_SECTION_KEY, as in `ouinon.toml`)")]
     UnknownVariable(String),
@@ -190,6 +208,9 @@ struct Settings {
     controller: ControllerText,
     unsubscribe: UnsubscribeText,
     rules: RulesText,
+    limits: limits::LimitsText,
+    schedule: limits::ScheduleText,
+    stops: limits::StopsText,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -295,9 +316,23 @@ impl Settings {
             "OUINON_RULES_REPERMISSION_COOLDOWN_MONTHS" => {
                 self.rules.repermission_cooldown_months = number("rules.repermission_cooldown_months", &value)?;
             }
+            unknown if self.set_pace(unknown, &value)? => {}
             unknown => return Err(ConfigError::UnknownVariable(unknown.to_owned())),
         }
         Ok(())
+    }
+
+    /// The sections of the pace; false: the variable is none of theirs.
+    fn set_pace(&mut self, name: &str, value: &str) -> Result<bool, ConfigError> {
+        if let Some(setting) = name.strip_prefix("OUINON_LIMITS_") {
+            self.limits.set(setting, value)
+        } else if let Some(setting) = name.strip_prefix("OUINON_SCHEDULE_") {
+            Ok(self.schedule.set(setting, value))
+        } else if let Some(setting) = name.strip_prefix("OUINON_STOPS_") {
+            self.stops.set(setting, value)
+        } else {
+            Ok(false)
+        }
     }
 
     fn check(self, dir: &Path) -> Result<Config, ConfigError> {
@@ -311,7 +346,11 @@ impl Settings {
             });
         }
         let smtp = check_smtp(self.smtp)?;
+        let limits = self.limits.check(smtp.rate_per_minute)?;
         Ok(Config {
+            limits,
+            schedule: self.schedule.check()?,
+            stops: self.stops.check()?,
             data_dir,
             dns: self.dns.as_deref().map(check_dns).transpose()?,
             database: Database { url: SecretString::from(url) },
