@@ -9,7 +9,6 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::eligibility::Rules,
-    journal::Journal,
     keys::{KeyError, Keys},
     store::{self, Db, OpenError},
 };
@@ -27,8 +26,6 @@ pub struct App {
     pub rules: Rules,
     /// Where `now` comes from.
     pub clock: Clock,
-    /// What was promised while the database was away.
-    pub journal: Journal,
 }
 
 /// Why an installation cannot be opened.
@@ -55,8 +52,7 @@ impl App {
             suppression_key: keys.suppression.clone(),
             settings: config.rule_settings(),
         };
-        let journal = Journal::of_folder(&config.data_dir);
-        Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal })
+        Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock })
     }
 
     /// The keys, as the database knows them; those it does not know yet are noted.

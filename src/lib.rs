@@ -12,7 +12,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
-pub mod journal;
 pub mod keys;
 pub mod mail;
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use jiff::{Timestamp, fmt::rfc2822};
-use lettre::message::{Body, MultiPart, SinglePart, header::ContentTransferEncoding, header::ContentType};
 use sha2::{Digest, Sha256};
 
-use super::headers::{HeaderError, push_mailbox, push_phrase, push_text, push_words};
+use super::{
+    headers::{HeaderError, push_mailbox, push_phrase, push_text, push_words},
+    quoted,
+};
 use crate::domain::{address::Address, lang::Lang};
 
 /// Everything a message is made of. Two equal `Parts` make equal bytes.
@@ -25,7 +28,7 @@ pub struct Parts<'a> {
     /// The plain text.
     pub text: &'a str,
     /// The HTML; without it the message is plain text only.
-    pub html: Option<&'a str>,
+    pub html: Option<Html<'a>>,
     /// The language of the text.
     pub lang: Lang,
     /// Date of the message.
@@ -36,6 +39,15 @@ pub struct Parts<'a> {
     pub feedback_id: Option<&'a FeedbackId>,
     /// A test sending: marked with `X-Ouinon-Test: yes`.
     pub test: bool,
+}
+
+/// An HTML part.
+#[derive(Debug, Clone, Copy)]
+pub enum Html<'a> {
+    /// As a browser reads it.
+    Plain(&'a str),
+    /// In quoted-printable already, as [`quoted::push`] writes it: then the text part is written so too.
+    Quoted(&'a str),
 }
 
 /// What stream a message belongs to.
@@ -95,7 +107,12 @@ pub enum ComposeError {
 
 /// Makes the message: CRLF line ends, ASCII but for a UTF-8 local part in an address, no line over 998 octets.
 pub fn compose(parts: &Parts) -> Result<Vec<u8>, ComposeError> {
-    let mut out = Vec::with_capacity(2048 + 2 * parts.text.len() + 2 * parts.html.map_or(0, str::len));
+    let html = parts.html.map_or(0, |html| match html {
+        Html::Plain(html) => html.len() * 4 / 3,
+        Html::Quoted(html) => html.len(),
+    });
+    // Room for the headers, and for the signatures that a signer puts before them.
+    let mut out = Vec::with_capacity(4096 + 2 * parts.text.len() + html);
     push_mailbox(&mut out, "From", parts.from.name, parts.from.address)?;
     push_mailbox(&mut out, "To", parts.to.name, parts.to.address)?;
     if let Some(reply_to) = parts.reply_to {
@@ -137,33 +154,62 @@ fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeE
 
 /// The rest of the header and the body, in quoted-printable or base64 always (rules H-1).
 fn push_body(out: &mut Vec<u8>, parts: &Parts) {
-    let text = single_part(parts.text, ContentType::TEXT_PLAIN);
-    let mut formatted = match parts.html {
-        None => text.formatted(),
-        Some(html) => MultiPart::alternative()
-            .boundary(boundary(parts.message_id))
-            .singlepart(text)
-            .singlepart(single_part(html, ContentType::TEXT_HTML))
-            .formatted(),
+    let Some(html) = parts.html else {
+        push_part(out, "plain", Html::Plain(parts.text));
+        if !out.ends_with(b"\r\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        return;
     };
-    // lettre ends every part with a line end of its own; the text may have brought one.
-    if formatted.ends_with(b"\r\n\r\n") {
-        formatted.truncate(formatted.len() - 2);
+    let boundary = boundary(parts.message_id);
+    push_all(out, &["Content-Type: multipart/alternative; boundary=\"", &boundary, "\"\r\n\r\n"]);
+    let mut quoted = String::new();
+    let text = match html {
+        Html::Plain(_) => Html::Plain(parts.text),
+        Html::Quoted(_) => {
+            quoted::push(&mut quoted, parts.text);
+            Html::Quoted(&quoted)
+        }
+    };
+    for (subtype, part) in [("plain", text), ("html", html)] {
+        push_all(out, &["--", &boundary, "\r\n"]);
+        push_part(out, subtype, part);
+        // The line end before a boundary belongs to the boundary.
+        out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(&formatted);
+    push_all(out, &["--", &boundary, "--\r\n"]);
 }
 
-fn single_part(text: &str, content_type: ContentType) -> SinglePart {
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    // Base64 is shorter once a sixth of the octets would be written as =XX.
-    let escaped = text.bytes().filter(|b| !b.is_ascii() || *b == b'=').count();
-    let encoding = if escaped * 6 > text.len() {
-        ContentTransferEncoding::Base64
-    } else {
-        ContentTransferEncoding::QuotedPrintable
-    };
-    let body = Body::new_with_encoding(text, encoding).expect("these encodings take any text");
-    SinglePart::builder().header(content_type).header(encoding).body(body)
+fn push_part(out: &mut Vec<u8>, subtype: &str, part: Html) {
+    push_all(out, &["Content-Type: text/", subtype, "; charset=utf-8\r\nContent-Transfer-Encoding: "]);
+    match part {
+        Html::Plain(text) if !quoted::suits(text) => {
+            out.extend_from_slice(b"base64\r\n\r\n");
+            push_base64(out, text);
+        }
+        Html::Plain(text) => {
+            let mut encoded = String::new();
+            quoted::push(&mut encoded, text);
+            push_all(out, &["quoted-printable\r\n\r\n", &encoded]);
+            quoted::finish(out);
+        }
+        Html::Quoted(encoded) => {
+            push_all(out, &["quoted-printable\r\n\r\n", encoded]);
+            quoted::finish(out);
+        }
+    }
+}
+
+fn push_base64(out: &mut Vec<u8>, text: &str) {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
+    for (i, line) in BASE64_STANDARD.encode(text).as_bytes().chunks(76).enumerate() {
+        out.extend_from_slice(if i > 0 { b"\r\n" } else { b"" });
+        out.extend_from_slice(line);
+    }
+}
+
+fn push_all(out: &mut Vec<u8>, pieces: &[&str]) {
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
 }
 
 /// A boundary that no encoded body can hold (`=_`), the same for the same message.

@@ -13,7 +13,10 @@ use crate::{
         located::Problems,
         templates::RenderError,
     },
-    mail::dkim::{self, Signer},
+    mail::{
+        dkim::{self, Signer},
+        quoted,
+    },
     store::{
         Tx,
         campaigns::Campaign,
@@ -89,11 +92,18 @@ impl Compiled {
             id: 0,
             terms: file.terms(postal_known, product.for_business),
             signer: signer(app, file.from.address.domain())?,
-            message: Message::new(frozen)?,
+            message: message(frozen)?,
             product,
             file,
         })
     }
+}
+
+/// Its HTML encoded once for everybody, unless another encoding suits it better.
+fn message(frozen: Frozen) -> Result<Message, RenderError> {
+    let is_quoted = quoted::suits(&frozen.html);
+    let message = Message::new(frozen)?;
+    Ok(if is_quoted { message.encoded_by(quoted::push) } else { message })
 }
 
 /// On whose behalf messages are sent, as far as it is configured.

@@ -13,7 +13,6 @@ pub mod erase;
 pub mod explain;
 pub mod import;
 pub mod preflight;
-pub mod press;
 pub mod preview;
 pub mod report;
 pub mod suppress;

@@ -51,7 +51,7 @@ const ADD: Sql = Sql::twin(
     "INSERT INTO consent (contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
      SELECT value ->> 'contact_id', value ->> 'purpose', value ->> 'product', value ->> 'state', value ->> 'at',
      value ->> 'proof', value ->> 'evidence', value ->> 'origin', value ->> 'recorded_at'
-     FROM json_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
+     FROM jsonb_each($1) WHERE TRUE ON CONFLICT DO NOTHING",
     "INSERT INTO consent (contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
      SELECT r.contact_id, r.purpose, r.product, r.state, r.at, r.proof, r.evidence, r.origin, r.recorded_at
      FROM json_to_recordset(CAST($1 AS json)) AS r(contact_id bigint, purpose text, product text, state text,

@@ -141,7 +141,7 @@ const ENQUEUE: Sql = Sql::twin(
      provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
      SELECT $1, value ->> 'contact_id', unhex(value ->> 'address_hash'), value ->> 'state', value ->> 'code',
      value ->> 'tracking', value ->> 'rules_version', value ->> 'relationship', value ->> 'provider_group', $2, NULL, 0,
-     NULL, NULL, NULL, '', '' FROM json_each($3) WHERE TRUE ON CONFLICT DO NOTHING",
+     NULL, NULL, NULL, '', '' FROM jsonb_each($3) WHERE TRUE ON CONFLICT DO NOTHING",
     "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
      provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
      SELECT $1, r.contact_id, decode(r.address_hash, 'hex'), r.state, r.code, r.tracking, r.rules_version,
@@ -193,7 +193,7 @@ const SUBMITTING: Sql = Sql::twin(
 const CHANGE: Sql = Sql::twin(
     "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
      FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
-     value ->> 'code' AS code FROM json_each($4)) AS r
+     value ->> 'code' AS code FROM jsonb_each($4)) AS r
      WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'claimed'
      AND delivery.contact_id = r.contact_id",
     "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
@@ -206,7 +206,7 @@ const RECORD: Sql = Sql::twin(
      bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
      FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
      value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
-     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM json_each($3)) AS r
+     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM jsonb_each($3)) AS r
      WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
      AND delivery.contact_id = r.contact_id",
     "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
@@ -220,7 +220,7 @@ const RECORD_LATE: Sql = Sql::twin(
     "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
      FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
      value ->> 'ended_at' AS ended_at, value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply
-     FROM json_each($2)) AS r
+     FROM jsonb_each($2)) AS r
      WHERE delivery.campaign_id = $1 AND delivery.state = 'unknown' AND delivery.contact_id = r.contact_id
      AND r.state IN ('accepted', 'bounced')",
     "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
@@ -246,6 +246,8 @@ const IS_OPEN: Sql = Sql::same(
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
 );
+const IN_HAND: Sql =
+    Sql::same("SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))");
 const FAIL: Sql = Sql::same(
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
@@ -385,6 +387,12 @@ pub async fn has_due(tx: &mut Tx, campaign: i64, now: i64) -> Result<bool> {
 /// Whether anything is left to send, now or later.
 pub async fn is_open(tx: &mut Tx, campaign: i64) -> Result<bool> {
     let sql = IS_OPEN.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
+}
+
+/// Whether a worker has any of it in hand.
+pub async fn in_hand(tx: &mut Tx, campaign: i64) -> Result<bool> {
+    let sql = IN_HAND.on(tx);
     on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
 }
 

@@ -32,6 +32,16 @@ const MARKS: Sql = Sql::twin(
     "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id) FROM contact
      WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
 );
+const RECHECK: Sql = Sql::twin(
+    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
+     WHERE id IN (SELECT value FROM json_each($1))",
+    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
+     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
+);
 const ASK: Sql = Sql::same(
     "INSERT INTO repermission_ask (address_hash, product, asked_at) VALUES ($1, $2, $3)
      ON CONFLICT (address_hash, product) DO UPDATE SET asked_at = excluded.asked_at",
@@ -52,17 +62,34 @@ pub async fn marks(tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Mark>> {
     Ok(rows.into_iter().map(|(id, version, consents)| (id, Mark { version, consents })).collect())
 }
 
+/// A person as known before, to be brought up to the present.
+#[derive(Debug)]
+pub struct Known<'a> {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Keyed hash of the address.
+    pub address_hash: AddressHash,
+    /// What is known.
+    pub person: &'a mut Person,
+}
+
 /// Reads anew what others may have written about these people since: suppressions, and when they were
-/// asked for permission. With equal [`Mark`]s that is everything that can have changed.
-pub async fn refresh(tx: &mut Tx, people: &mut [(AddressHash, &mut Person)], product: &str) -> Result<()> {
-    let known: Vec<(AddressHash, Option<&Address>)> = people.iter().map(|(h, p)| (*h, p.address.as_ref())).collect();
-    let refusals = Refusals::load(tx, &known).await?;
-    let asked = asked(tx, &known, product).await?;
-    for (hash, person) in people {
-        person.suppressions = refusals.of(*hash, person.address.as_ref());
-        person.repermission_last_at = asked_at(asked.get(hash).copied());
+/// asked for permission. With equal [`Mark`]s that is everything that can have changed. Returns the
+/// present marks; who is missing is gone.
+pub async fn refresh(tx: &mut Tx, people: &mut [Known<'_>], product: &str) -> Result<HashMap<i64, Mark>> {
+    let ids: Vec<i64> = people.iter().map(|known| known.contact_id).collect();
+    let (sql, list) = (RECHECK.on(tx), super::json(&ids));
+    let rows: Vec<(i64, i64, i64, Option<i64>, bool)> =
+        on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_all(c).await)?;
+    let has_foreign = rows.first().is_some_and(|(.., has_foreign)| *has_foreign);
+    let known: Vec<_> = people.iter().map(|known| (known.address_hash, known.person.address.as_ref())).collect();
+    let refusals = Refusals::load(tx, &known, has_foreign).await?;
+    let asked: HashMap<i64, i64> = rows.iter().filter_map(|(id, _, _, asked, _)| Some((*id, (*asked)?))).collect();
+    for known in people {
+        known.person.suppressions = refusals.of(known.address_hash, known.person.address.as_ref());
+        known.person.repermission_last_at = asked_at(asked.get(&known.contact_id).copied());
     }
-    Ok(())
+    Ok(rows.into_iter().map(|(id, version, consents, ..)| (id, Mark { version, consents })).collect())
 }
 
 /// The facts about each of `contacts`, in their order, as they bear on `product`.
@@ -71,7 +98,8 @@ pub async fn of(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<Vec<
     let ids: Vec<i64> = contacts.iter().map(|c| c.id).collect();
     let mut consents = group(consents::of_contacts(tx, &ids).await?, |c| c.contact_id);
     let known: Vec<_> = contacts.iter().zip(&addresses).map(|(c, a)| (c.address_hash, a.as_ref())).collect();
-    let refusals = Refusals::load(tx, &known).await?;
+    let has_foreign = suppressions::has_foreign(tx).await?;
+    let refusals = Refusals::load(tx, &known, has_foreign).await?;
     let asked = asked(tx, &known, product).await?;
     Ok(contacts
         .iter()
@@ -109,16 +137,13 @@ struct Refusals {
 }
 
 impl Refusals {
-    async fn load(tx: &mut Tx, people: &[(AddressHash, Option<&Address>)]) -> Result<Refusals> {
+    async fn load(tx: &mut Tx, people: &[(AddressHash, Option<&Address>)], has_foreign: bool) -> Result<Refusals> {
         let hashes: Vec<AddressHash> = people.iter().map(|(hash, _)| *hash).collect();
         let addresses = || people.iter().filter_map(|(_, address)| *address);
         let domains: BTreeSet<&str> = addresses().flat_map(|a| covering_domains(a.domain())).collect();
         let domains: Vec<String> = domains.into_iter().map(str::to_owned).collect();
-        let foreign: Vec<String> = if suppressions::has_foreign(tx).await? {
-            addresses().flat_map(foreign_hashes).collect()
-        } else {
-            Vec::new()
-        };
+        let foreign: Vec<String> =
+            if has_foreign { addresses().flat_map(foreign_hashes).collect() } else { Vec::new() };
         let mut found = Refusals { by_hash: HashMap::new(), by_domain: HashMap::new(), by_foreign: HashMap::new() };
         for entry in suppressions::standing(tx, &hashes, &domains, &foreign).await? {
             if let Some(hash) = entry.hash() {

@@ -49,7 +49,7 @@ const ADVANCE: Sql = Sql::same(
 const FINISH: Sql = Sql::same("UPDATE import SET finished_at = $2 WHERE id = $1");
 const REFUSE: Sql = Sql::twin(
     "INSERT INTO import_refusal (import_id, line, column_name, code, message)
-     SELECT $1, value ->> 'line', value ->> 'column', value ->> 'code', value ->> 'message' FROM json_each($2)",
+     SELECT $1, value ->> 'line', value ->> 'column', value ->> 'code', value ->> 'message' FROM jsonb_each($2)",
     "INSERT INTO import_refusal (import_id, line, column_name, code, message)
      SELECT $1, r.line, r.\"column\", r.code, r.message FROM json_to_recordset(CAST($2 AS json))
      AS r(line bigint, \"column\" text, code text, message text)",

@@ -1,12 +1,22 @@
 //! Workers and their heartbeat: a number that grows, so that no clock is compared with another.
 
+use std::collections::HashMap;
+
 use super::{Result, Sql, Tx, on};
+use crate::domain::campaigns::CampaignState;
 
 const ADD: Sql = Sql::same("INSERT INTO worker (beat, started_at) VALUES (0, $1) RETURNING id");
 const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1 WHERE id = $1");
 const HOLD: Sql = Sql::twin(
     "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1)",
     "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1 FOR KEY SHARE)",
+);
+const HOLD_WITH: Sql = Sql::twin(
+    "SELECT campaign.id, campaign.state FROM worker, campaign
+     WHERE worker.id = $1 AND campaign.id IN (SELECT value FROM json_each($2))",
+    "SELECT campaign.id, campaign.state FROM worker, campaign
+     WHERE worker.id = $1 AND campaign.id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($2 AS json)))
+     FOR KEY SHARE OF worker FOR SHARE OF campaign",
 );
 const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
 const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
@@ -28,6 +38,19 @@ pub async fn beat(tx: &mut Tx, id: i64) -> Result<bool> {
 pub async fn hold(tx: &mut Tx, id: i64) -> Result<bool> {
     let sql = HOLD.on(tx);
     on!(tx, |c| sqlx::query_scalar(sql).bind(id).fetch_one(c).await)
+}
+
+/// [`hold`] and the states of these campaigns, which stay as they are until the transaction ends, in one
+/// go. None: the worker is off the list, or there is no such campaign at all; then ask one by one.
+pub async fn hold_with(tx: &mut Tx, id: i64, campaigns: &[i64]) -> Result<Option<HashMap<i64, CampaignState>>> {
+    let (sql, list) = (HOLD_WITH.on(tx), super::json(campaigns));
+    let rows: Vec<(i64, String)> = on!(tx, |c| sqlx::query_as(sql).bind(id).bind(list).fetch_all(c).await)?;
+    let states = rows.into_iter().map(|(id, state)| match state.parse() {
+        Ok(state) => Ok((id, state)),
+        Err(error) => Err(sqlx::Error::Decode(Box::new(error))),
+    });
+    let states: HashMap<i64, CampaignState> = states.collect::<Result<_>>()?;
+    Ok(Some(states).filter(|states| !states.is_empty()))
 }
 
 /// Every registered worker with its heartbeat.

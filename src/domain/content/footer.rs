@@ -1,7 +1,7 @@
 //! The part of a message that no marketer writes and none can leave out, in HTML and in text.
 
 use super::{Frozen, Injected, sentences};
-use crate::domain::{campaigns::CampaignKind, lang::Lang, merge::MergeContact, templates::escape_html};
+use crate::domain::{campaigns::CampaignKind, lang::Lang, templates::escape_html};
 
 /// A paragraph of the footer.
 pub(super) struct Paragraph<'a> {
@@ -14,16 +14,22 @@ enum Span<'a> {
     Link { label: &'static str, url: &'a str },
 }
 
-/// What the footer says to this person.
+/// Whether the footer says where the address comes from.
+pub(super) fn names_the_source(frozen: &Frozen, injected: &Injected<'_>) -> bool {
+    injected.source_kind.is_indirect() || frozen.art14_notice
+}
+
+/// What the footer says to a person of this country. Whatever else it depends on stands in [`Injected`]:
+/// equal words are made once (see `footers`).
 pub(super) fn paragraphs<'a>(
     frozen: &Frozen,
-    contact: &MergeContact,
+    country: Option<&str>,
     injected: &Injected<'a>,
     lang: Lang,
 ) -> Vec<Paragraph<'a>> {
     let mut out = Vec::new();
     let mut reason = sentences::reason(frozen, injected.basis, lang);
-    if injected.source_kind.is_indirect() || frozen.art14_notice {
+    if names_the_source(frozen, injected) {
         reason = format!("{reason} {}", sentences::source(injected, lang));
     }
     let mut why = vec![Span::Text(reason)];
@@ -45,7 +51,7 @@ pub(super) fn paragraphs<'a>(
     if frozen.art14_notice {
         let title = lang.pick("Vos données personnelles", "Your personal data");
         out.push(Paragraph { spans: vec![Span::Text(title.to_owned())], strong: true });
-        for (name, text) in sentences::notice(frozen, injected.basis, contact.get("country"), lang) {
+        for (name, text) in sentences::notice(frozen, injected.basis, country, lang) {
             let colon = lang.pick(" :", ":");
             out.push(plain(vec![Span::Text(format!("{name}{colon} {text}."))]));
         }
@@ -152,6 +158,6 @@ fn banner(lang: Lang) -> &'static str {
     )
 }
 
-fn push_escaped(out: &mut String, text: &str) {
+pub(super) fn push_escaped(out: &mut String, text: &str) {
     escape_html(out, text).expect("writing to a String does not fail");
 }

@@ -6,6 +6,7 @@
 
 mod entities;
 mod footer;
+mod footers;
 mod freeze;
 mod html;
 mod lint;
@@ -22,13 +23,15 @@ use jiff::civil::Date;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
+use footers::Footers;
+
 use super::{
     campaigns::CampaignKind,
     contacts::SourceKind,
     eligibility::Basis,
     lang::Lang,
     merge::MergeContact,
-    templates::{Engine, Escape, MAX_VALUE_CHARS, RenderError},
+    templates::{self, Encoded, Engine, Escape, MAX_VALUE_CHARS, RenderError, Transfer},
 };
 
 /// On whose behalf we write, as configured (FR-4, GD-3, US-2, CA-5).
@@ -116,11 +119,33 @@ pub struct Rendered {
     pub text: String,
 }
 
+/// A message on its way to MIME: what [`Rendered`] says, its HTML encoded already where it can be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Printed {
+    /// As in [`Rendered`].
+    pub subject: String,
+    /// The HTML part.
+    pub html: Html,
+    /// As in [`Rendered`].
+    pub text: String,
+}
+
+/// An HTML part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Html {
+    /// As a browser reads it.
+    Plain(String),
+    /// As it goes over the wire, in the encoding that [`Message::encoded_by`] was given.
+    Encoded(String),
+}
+
 /// A frozen campaign, compiled: made once, shared by the senders.
 #[derive(Debug)]
 pub struct Message {
     frozen: Frozen,
     engine: Engine,
+    /// Prints the HTML part in its encoding.
+    stencils: Option<(Engine, Footers)>,
 }
 
 impl Message {
@@ -130,7 +155,22 @@ impl Message {
         engine.add("subject", Escape::None, &frozen.subject).map_err(RenderError::Engine)?;
         engine.add("body", Escape::None, &frozen.text).map_err(RenderError::Engine)?;
         engine.add("body", Escape::Html, &frozen.html).map_err(RenderError::Engine)?;
-        Ok(Message { frozen, engine })
+        Ok(Message { frozen, engine, stencils: None })
+    }
+
+    /// Encodes the words of the HTML part once, by `transfer`, so that [`Message::print`] encodes only
+    /// what differs between people. Where that cannot be, nothing changes.
+    ///
+    /// Whatever a stage adds to the HTML part for each person (a tracked link, a pixel) is a slot of the
+    /// template, `{{ ouinon.… }}`, put there by [`freeze`]; its value is given in `with_slots` and goes
+    /// both ways.
+    pub fn encoded_by(mut self, transfer: Transfer) -> Message {
+        self.stencils = templates::stencil(&self.frozen.html, transfer).and_then(|stencil| {
+            let mut engine = Engine::of_stencils(transfer);
+            engine.add("body", Escape::Html, &stencil).ok()?;
+            Some((engine, Footers::new(transfer)))
+        });
+        self
     }
 
     /// What was compiled.
@@ -138,31 +178,70 @@ impl Message {
         &self.frozen
     }
 
-    /// The message for one person.
+    /// The message for one person, to be looked at.
     ///
     /// A field that the contact lacks is empty and never an error. Errors: a line break or NUL
     /// that a field brings into the subject (H07), or a contact whose fields make the message
     /// longer than any mail may be.
     pub fn render(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Rendered, RenderError> {
+        let lang = self.frozen.lang(contact);
+        let words = self.words(contact, injected)?;
+        let footer = footer::paragraphs(&self.frozen, contact.get("country"), injected, lang);
+        let html = words.html(&self.engine, Value::from_safe_string(footer::html(&footer, lang)))?;
+        let text = words.text(&self.engine, Value::from(footer::text(&footer)))?;
+        Ok(Rendered { subject: words.subject, html, text })
+    }
+
+    /// The message for one person, to be sent: the same words, with the work done that need not wait
+    /// for a person. Errors: as [`Message::render`].
+    pub fn print(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Printed, RenderError> {
+        let plain = |Rendered { subject, html, text }| Printed { subject, html: Html::Plain(html), text };
+        let Some((engine, footers)) = &self.stencils else { return self.render(contact, injected).map(plain) };
+        let lang = self.frozen.lang(contact);
+        let footer = footers.of(&self.frozen, contact.get("country"), injected, lang);
+        let words = self.words(contact, injected)?;
+        let html = match words.html(engine, Value::from_object(Encoded(footer.html))) {
+            // Encoded it is longer: only its own length counts.
+            Err(RenderError::TooLong) => return self.render(contact, injected).map(plain),
+            html => html?,
+        };
+        let text = words.text(&self.engine, Value::from(footer.text))?;
+        Ok(Printed { subject: words.subject, html: Html::Encoded(html), text })
+    }
+
+    fn words(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Words, RenderError> {
         let frozen = &self.frozen;
-        let lang = frozen.lang(contact);
         let values = values(frozen, contact);
         let subject = self.engine.render("subject", Escape::None, &values)?;
         let subject = clean_subject(&subject, injected.test)?;
-        let footer = footer::paragraphs(frozen, contact, injected, lang);
-        let html_slots = context! {
-            banner => Value::from_safe_string(footer::banner_html(injected.test, lang)),
-            footer => Value::from_safe_string(footer::html(&footer, lang)),
-        };
-        let text_slots = context! {
-            banner => footer::banner_text(injected.test, lang),
-            footer => footer::text(&footer),
-        };
-        let with =
-            |slots: Value| context! { campaign => campaign(frozen, &subject), ouinon => slots, ..values.clone() };
-        let html = self.engine.render("body", Escape::Html, &with(html_slots))?;
-        let text = self.engine.render("body", Escape::None, &with(text_slots))?;
-        Ok(Rendered { subject, html, text: plain::tidy(&text) })
+        let values = context! { campaign => campaign(frozen, &subject), ..values };
+        Ok(Words { subject, values, test: injected.test, lang: frozen.lang(contact) })
+    }
+}
+
+/// What both parts of a message to one person say.
+struct Words {
+    subject: String,
+    values: Value,
+    test: bool,
+    lang: Lang,
+}
+
+impl Words {
+    fn html(&self, engine: &Engine, footer: Value) -> Result<String, RenderError> {
+        let banner = Value::from_safe_string(footer::banner_html(self.test, self.lang));
+        engine.render("body", Escape::Html, &self.with_slots(banner, footer))
+    }
+
+    fn text(&self, engine: &Engine, footer: Value) -> Result<String, RenderError> {
+        let banner = Value::from(footer::banner_text(self.test, self.lang));
+        let text = engine.render("body", Escape::None, &self.with_slots(banner, footer))?;
+        Ok(plain::tidy(&text))
+    }
+
+    /// What stands in the slots that [`freeze`] put into a part.
+    fn with_slots(&self, banner: Value, footer: Value) -> Value {
+        context! { ouinon => context! { banner => banner, footer => footer }, ..self.values.clone() }
     }
 }
 

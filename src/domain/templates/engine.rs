@@ -2,9 +2,9 @@
 
 use std::io;
 
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Value, value::Object};
 
-use super::{FUEL, MAX_OUTPUT_BYTES, filters};
+use super::{FUEL, MAX_OUTPUT_BYTES, Transfer, filters};
 
 /// How printed values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,29 +34,43 @@ pub enum RenderError {
     Engine(String),
 }
 
+/// Text that is encoded already: an engine of stencils prints it as it stands.
+#[derive(Debug)]
+pub struct Encoded(pub String);
+
+impl Object for Encoded {}
+
 impl Engine {
     /// An engine without templates.
     pub fn new() -> Engine {
+        let mut env = Engine::environment();
+        env.set_formatter(|out, state, value| Ok(print(out, state, value)?));
+        Engine { env }
+    }
+
+    /// An engine for the stencils of the same `transfer`: it encodes what it prints.
+    pub fn of_stencils(transfer: Transfer) -> Engine {
+        let mut env = Engine::environment();
+        env.set_formatter(move |out, state, value| {
+            if let Some(Encoded(text)) = value.downcast_object_ref() {
+                return Ok(out.write_str(text)?);
+            }
+            let (mut plain, mut encoded) = (String::new(), String::new());
+            print(&mut plain, state, value)?;
+            transfer(&mut encoded, &plain);
+            Ok(out.write_str(&encoded)?)
+        });
+        Engine { env }
+    }
+
+    fn environment() -> Environment<'static> {
         let mut env = Environment::empty();
         // Every name was checked by the scan: nothing is undefined but a ternary without `else`.
         env.set_undefined_behavior(UndefinedBehavior::Lenient);
         env.set_fuel(Some(FUEL));
         env.set_auto_escape_callback(|name| if name.ends_with("html") { AutoEscape::Html } else { AutoEscape::None });
-        env.set_formatter(|out, state, value| {
-            if value.is_undefined() || value.is_none() {
-                return Ok(());
-            }
-            let escapes = *state.auto_escape() == AutoEscape::Html && !value.is_safe();
-            match (value.as_str(), escapes) {
-                (Some(text), true) => escape_html(out, text)?,
-                (Some(text), false) => out.write_str(text)?,
-                (None, true) => escape_html(out, &value.to_string())?,
-                (None, false) => out.write_str(&value.to_string())?,
-            }
-            Ok(())
-        });
         filters::install(&mut env);
-        Engine { env }
+        env
     }
 
     /// Compiles a template that a scan has written, under a name of one's own.
@@ -82,6 +96,20 @@ impl Engine {
             Err(e) if e.kind() == ErrorKind::OutOfFuel => Err(RenderError::TooLong),
             Err(e) => Err(RenderError::Engine(e.to_string())),
         }
+    }
+}
+
+/// Prints a value, escaped where the template asks for it.
+fn print(out: &mut impl std::fmt::Write, state: &State<'_, '_>, value: &Value) -> std::fmt::Result {
+    if value.is_undefined() || value.is_none() {
+        return Ok(());
+    }
+    let escapes = *state.auto_escape() == AutoEscape::Html && !value.is_safe();
+    match (value.as_str(), escapes) {
+        (Some(text), true) => escape_html(out, text),
+        (Some(text), false) => out.write_str(text),
+        (None, true) => escape_html(out, &value.to_string()),
+        (None, false) => out.write_str(&value.to_string()),
     }
 }
 

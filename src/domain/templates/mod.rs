@@ -10,10 +10,12 @@ mod expression;
 mod filters;
 mod lexer;
 mod scan;
+mod stencil;
 
 pub(crate) use engine::escape_html;
-pub use engine::{Engine, Escape, RenderError};
+pub use engine::{Encoded, Engine, Escape, RenderError};
 pub use scan::{Piece, Scan, Tag, TagError, TagKind, scan};
+pub use stencil::{Transfer, stencil};
 
 use super::merge::MergeContact;
 

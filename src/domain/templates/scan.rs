@@ -314,7 +314,7 @@ fn not_allowed(name: &str, offset: usize) -> TagError {
     TagError::new(offset, format!("`{name}` is not allowed{near}; only {} are", STATEMENTS.join(", ")))
 }
 
-fn next_tag(source: &str, from: usize) -> Option<usize> {
+pub(super) fn next_tag(source: &str, from: usize) -> Option<usize> {
     let bytes = source.as_bytes();
     (from..bytes.len().saturating_sub(1)).find(|i| bytes[*i] == b'{' && matches!(bytes[i + 1], b'{' | b'%' | b'#'))
 }

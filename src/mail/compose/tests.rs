@@ -2,11 +2,25 @@
 
 use std::{process::Command, sync::LazyLock};
 
+use lettre::message::{
+    Body, MultiPart, SinglePart,
+    header::{ContentTransferEncoding, ContentType},
+};
 use mail_parser::{Message, MessageParser};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{mail::dkim::Signer, needs};
+use crate::{
+    domain::{
+        campaign_file::CampaignFile,
+        contacts::SourceKind,
+        content::{self, Controller, Injected, freeze},
+        eligibility::Basis,
+        merge::MergeContact,
+    },
+    mail::dkim::Signer,
+    needs,
+};
 
 const HTML: &str = "<p>Bonjour Zoé,</p>\n<p>.un point au début</p>\n";
 const TEXT: &str = "Bonjour Zoé,\n.un point au début\n-- \nfin\n";
@@ -27,7 +41,7 @@ fn parts<'a>(from: &'a Address, to: &'a Address) -> Parts<'a> {
         reply_to: None,
         subject: "Été : l'offre",
         text: TEXT,
-        html: Some(HTML),
+        html: Some(Html::Plain(HTML)),
         lang: Lang::Fr,
         date: "2026-11-21T12:00:00Z".parse().unwrap(),
         message_id: "d1.c1@news.example",
@@ -105,7 +119,7 @@ fn no_line_is_long_and_no_body_is_bare() {
     let long = format!("<p>{}</p> \n\ttab\t\r\nfrom here\rFrom here\n", "x".repeat(1200));
     let greek = "Καλημέρα κόσμε ".repeat(100);
     for (text, encoding) in [(long.as_str(), "quoted-printable"), (&greek, "base64")] {
-        let message = composed(|parts| parts.html = Some(text)).unwrap();
+        let message = composed(|parts| parts.html = Some(Html::Plain(text))).unwrap();
         assert!(message.is_ascii() && message.split("\r\n").all(|line| line.len() <= 78));
         assert!(!message.replace("\r\n", "").contains(['\r', '\n']));
         assert!(message.split("\r\n").all(|line| !line.ends_with([' ', '\t'])));
@@ -246,7 +260,7 @@ fn dkimpy_verifies_what_we_sign() {
     let records: String = signer.dns_records().iter().map(|r| format!("{} {}\n", r.name, r.value)).collect();
     std::fs::write(&zone, records).unwrap();
     let feedback = FeedbackId::new(&["c1", "crm"], "sender").unwrap();
-    for html in [Some(HTML), None] {
+    for html in [Some(Html::Plain(HTML)), None] {
         let message = composed(|parts| {
             parts.html = html;
             parts.feedback_id = Some(&feedback);
@@ -288,5 +302,130 @@ proptest! {
         let lines = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
         let (sent, read) = (lines(&body), lines(&parsed.body_text(0).unwrap_or_default()));
         prop_assert!(read == sent || read == sent.clone() + "\n", "{:?} became {:?}", sent, read);
+    }
+}
+
+/// The parts as lettre writes them, in the encoding that it finds in ours.
+fn by_lettre(text: &str, html: &str, ours: &str) -> String {
+    let part = |content: &str, kind: ContentType, subtype: &str| {
+        let head = &ours[ours.find(&format!("Content-Type: text/{subtype}")).unwrap()..];
+        let base64 = head.lines().nth(1).unwrap().ends_with("base64");
+        let encoding = if base64 { ContentTransferEncoding::Base64 } else { ContentTransferEncoding::QuotedPrintable };
+        let lines = content.replace("\r\n", "\n").replace('\r', "\n");
+        let body = Body::new_with_encoding(lines, encoding).unwrap();
+        SinglePart::builder().header(kind).header(encoding).body(body)
+    };
+    let parts = MultiPart::alternative().singlepart(part(text, ContentType::TEXT_PLAIN, "plain")).singlepart(part(
+        html,
+        ContentType::TEXT_HTML,
+        "html",
+    ));
+    format!("MIME-Version: 1.0\r\n{}", String::from_utf8(parts.formatted()).unwrap())
+}
+
+fn bodies(message: &str) -> (String, String) {
+    let parsed = parse(message);
+    let lines = |text: Option<std::borrow::Cow<'_, str>>| text.unwrap_or_default().replace("\r\n", "\n");
+    (lines(parsed.body_text(0)), lines(parsed.body_html(0)))
+}
+
+fn campaign(body: &str) -> Option<content::Message> {
+    let source = format!(
+        "+++\nslug = \"s\"\nproduct = \"crm\"\nfrom = \"Exemple <a@b.example>\"\n\
+         subject = \"{{{{ contact.company }}}}\"\nformat = \"html\"\n+++\n{body}"
+    );
+    let file = CampaignFile::parse(&source, None).ok()?;
+    let controller = Controller { name: "Exemple SAS".into(), ..Controller::default() };
+    let frozen = freeze(&file, "CRM", &controller).ok()?;
+    Some(content::Message::new(frozen).unwrap().encoded_by(quoted::push))
+}
+
+fn hostile_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\\PC{0,30}",
+        "[.= \t<>&\"'\u{1}]{0,40}",
+        "(a|=|\\.|\r\n|\n|\r| |\t|é|From ){0,30}",
+        "[a-z]{70,160}",
+        "[é漢 ]{60,120}",
+        Just(String::new()),
+        Just(".".to_owned()),
+        Just("x".repeat(600)),
+    ]
+}
+
+fn body_piece() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("{{ contact.first_name }}".to_owned()),
+        Just("{{- contact.company | default('vous') -}}".to_owned()),
+        Just("{% if contact.company %}".to_owned() + " . oui\n{% else %}non .\n{% endif %}"),
+        Just("{%- for x in ['a = b', '}} .'] -%} \n.{{ x }}={{ contact.first_name | upper }} {% endfor %}".to_owned()),
+        Just("<a href=\"https://e.example/?q={{ contact.company | urlencode }}&a=1\">lien</a>".to_owned()),
+        Just("<p class=\"lead\">".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("\n.\n".to_owned()),
+        Just("\nFrom ".to_owned()),
+        Just("  \n\t ".to_owned()),
+        "[a-z =.]{60,200}",
+        "[é漢字ü]{1,90}",
+        "(\\PC|[ .\t=\n]){0,40}",
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// The way that is prepared once per campaign says what the plain way says, to a reader that is
+    /// neither's, and as the encoder of lettre makes that reader say it.
+    #[test]
+    fn what_is_encoded_ahead_reads_as_what_is_rendered(
+        pieces in prop::collection::vec(body_piece(), 0..12),
+        first_name in hostile_value(), company in hostile_value(), source in hostile_value(),
+    ) {
+        let Some(message) = campaign(&pieces.concat()) else { return Ok(()) };
+        let contact = MergeContact {
+            email: "a@b.example".into(),
+            first_name: Some(first_name),
+            company: Some(company),
+            language: Some("fr".into()),
+            ..MergeContact::default()
+        };
+        let injected = Injected {
+            basis: Basis::Consent,
+            unsubscribe_url: "https://u.example/o/0123456789=0123456789&0123456789-0123456789_0123456789",
+            preferences_url: None,
+            why_url: Some("https://u.example/w/1"),
+            source: Some(&source),
+            source_kind: SourceKind::Partner,
+            collected_at: None,
+            test: false,
+        };
+        let (rendered, printed) = match (message.render(&contact, &injected), message.print(&contact, &injected)) {
+            (Ok(rendered), Ok(printed)) => (rendered, printed),
+            (rendered, printed) => {
+                prop_assert_eq!(rendered.err(), printed.err());
+                return Ok(());
+            }
+        };
+        prop_assert_eq!((&printed.subject, &printed.text), (&rendered.subject, &rendered.text));
+        // Made a second time: now from what was kept.
+        prop_assert_eq!(&message.print(&contact, &injected).unwrap(), &printed);
+        let composed = |html| {
+            let parts = Parts { text: &rendered.text, html: Some(html), ..parts(&FROM, &TO) };
+            String::from_utf8(compose(&parts).unwrap()).unwrap()
+        };
+        let content::Html::Encoded(encoded) = &printed.html else {
+            // A bare CR in the campaign itself: then nothing is encoded ahead.
+            prop_assert!(pieces.concat().replace("\r\n", "").contains('\r'));
+            return Ok(());
+        };
+        let ahead = composed(Html::Quoted(encoded));
+        prop_assert!(ahead.is_ascii() && !ahead.replace("\r\n", "").contains(['\r', '\n']));
+        for line in ahead.split("\r\n") {
+            prop_assert!(line.len() <= 78 && !line.ends_with([' ', '\t']) && !line.starts_with('.'), "{:?}", line);
+        }
+        let read = bodies(&ahead);
+        prop_assert_eq!(&read, &bodies(&composed(Html::Plain(&rendered.html))));
+        prop_assert_eq!(&read, &bodies(&by_lettre(&rendered.text, &rendered.html, &ahead)), "{}", ahead);
+        prop_assert_eq!(read.1, rendered.html.replace("\r\n", "\n").replace('\r', "\n"));
     }
 }

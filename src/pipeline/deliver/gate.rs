@@ -4,7 +4,7 @@
 //! the first byte goes out; what may no longer be sent ends here.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -22,7 +22,6 @@ use crate::{
     },
     pipeline::{
         compile::Compiled,
-        press,
         suppress::{self, Reach, Refusal, Whom},
     },
     store::{
@@ -75,9 +74,6 @@ pub enum Verdict {
 /// Records what ended, then decides a last time about each job. The verdicts are in the jobs' order.
 /// `again`: a call with these very arguments failed before, and its commit may have come through.
 ///
-/// None: a refusal was promised in the meantime that this decision may not have known. As after an
-/// error, all must be handed in again.
-///
 /// # Errors
 /// When the database fails nothing may be submitted, and all must be handed in again.
 pub async fn pass(
@@ -86,18 +82,11 @@ pub async fn pass(
     jobs: &mut [Job],
     ended: &[Ended],
     again: bool,
-) -> store::Result<Option<Vec<Verdict>>> {
-    // What was promised while the database was away comes first.
-    let promised = if jobs.is_empty() { None } else { Some(press::settle(app).await?) };
+) -> store::Result<Vec<Verdict>> {
     let mut tx = app.db.write().await?;
-    // Whoever was taken for dead holds nothing any more; what it learns, it may still tell.
-    let alive = workers::hold(&mut tx, worker).await?;
-    let mut states = HashMap::new();
-    for campaign in jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)) {
-        if let Entry::Vacant(unread) = states.entry(campaign) {
-            unread.insert(campaigns::hold_state(&mut tx, campaign).await?);
-        }
-    }
+    let campaigns: BTreeSet<i64> =
+        jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)).collect();
+    let (alive, states) = held(&mut tx, worker, campaigns).await?;
     record(app, &mut tx, worker, ended, &states).await?;
     let mut going: HashSet<(i64, i64)> = HashSet::new();
     let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
@@ -113,10 +102,25 @@ pub async fn pass(
     let verdict = |job: &Job| {
         if going.contains(&(job.campaign.id, job.contact_id)) { Verdict::Go } else { Verdict::Stop }
     };
-    let verdicts = jobs.iter().map(verdict).collect();
-    // Whoever was told 200 from the journal since we looked was told before this moment: judge again.
-    let stands = promised.is_none_or(|mark| app.journal.mark().is_ok_and(|now| now == mark));
-    Ok(stands.then_some(verdicts))
+    Ok(jobs.iter().map(verdict).collect())
+}
+
+/// States of campaigns; None for one that is gone.
+type States = HashMap<i64, Option<CampaignState>>;
+
+/// Whether the worker is on the list, and where the campaigns stand, until the transaction ends. Whoever
+/// was taken for dead holds nothing any more; what it learns, it may still tell.
+async fn held(tx: &mut Tx, worker: i64, campaigns: BTreeSet<i64>) -> store::Result<(bool, States)> {
+    let campaigns = Vec::from_iter(campaigns);
+    if let Some(states) = workers::hold_with(tx, worker, &campaigns).await? {
+        return Ok((true, campaigns.into_iter().map(|id| (id, states.get(&id).copied())).collect()));
+    }
+    let alive = workers::hold(tx, worker).await?;
+    let mut states = HashMap::new();
+    for campaign in campaigns {
+        states.insert(campaign, campaigns::hold_state(tx, campaign).await?);
+    }
+    Ok((alive, states))
 }
 
 /// Judges the jobs of one campaign and marks those that may go as submitting.
@@ -171,11 +175,12 @@ async fn judge(
 /// Brings what the jobs know of their people up to this moment, and returns who is still there. Only
 /// those whose own rows changed since the claim are read whole.
 async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> store::Result<HashSet<i64>> {
-    let ids: Vec<i64> = jobs.iter().map(|job| job.contact_id).collect();
-    let marks = facts::marks(tx, &ids).await?;
     let product = &campaign.file.product;
-    let mut people: Vec<_> = jobs.iter_mut().map(|job| (job.address_hash, &mut job.person)).collect();
-    facts::refresh(tx, &mut people, product).await?;
+    let mut people: Vec<facts::Known> = jobs
+        .iter_mut()
+        .map(|job| facts::Known { contact_id: job.contact_id, address_hash: job.address_hash, person: &mut job.person })
+        .collect();
+    let marks = facts::refresh(tx, &mut people, product).await?;
     let changed: Vec<i64> = jobs
         .iter()
         .filter(|job| marks.get(&job.contact_id).is_some_and(|mark| *mark != job.mark))
@@ -204,22 +209,19 @@ async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> 
 
 /// What was marked and never went waits for another turn at once; the attempt stays counted.
 async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], now: Timestamp) -> store::Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     let millis = now.as_millisecond();
     let outcomes: Vec<deliveries::Outcome> = ids.iter().map(|id| deliveries::Outcome::postponed(*id, millis)).collect();
     deliveries::record(tx, campaign.id, worker, &outcomes.iter().collect::<Vec<_>>()).await?;
-    if campaigns::hold_state(tx, campaign.id).await? == Some(CampaignState::Cancelled) && !ids.is_empty() {
+    if campaigns::hold_state(tx, campaign.id).await? == Some(CampaignState::Cancelled) {
         deliveries::cancel_deferred(tx, campaign.id, millis).await?;
     }
     Ok(())
 }
 
-async fn record(
-    app: &App,
-    tx: &mut Tx,
-    worker: i64,
-    ended: &[Ended],
-    states: &HashMap<i64, Option<CampaignState>>,
-) -> store::Result<()> {
+async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &States) -> store::Result<()> {
     let now = app.now();
     let mut by_campaign: BTreeMap<i64, Vec<&deliveries::Outcome>> = BTreeMap::new();
     for end in ended {

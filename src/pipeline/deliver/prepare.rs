@@ -11,7 +11,7 @@ use crate::{
     domain::{
         address::{Address, AddressError},
         campaigns::CampaignKind,
-        content::{Injected, Rendered},
+        content::{self, Injected, Rendered},
         dates::Dated,
         eligibility::Basis,
         merge::MergeContact,
@@ -19,7 +19,7 @@ use crate::{
         tokens::{Purpose as TokenPurpose, Token},
     },
     mail::{
-        compose::{ComposeError, FeedbackId, List, Mailbox, Parts, Purpose, compose},
+        compose::{ComposeError, FeedbackId, Html, List, Mailbox, Parts, Purpose, compose},
         smtp::Envelope,
     },
     pipeline::compile::Compiled,
@@ -43,7 +43,7 @@ pub enum PrepareError {
     NoPublicUrl,
 }
 
-/// A message and what it was made of.
+/// A message, and what it says to be looked at.
 pub struct Prepared {
     /// Subject and parts.
     pub rendered: Rendered,
@@ -55,7 +55,8 @@ pub struct Prepared {
 
 /// Makes the message of a claim.
 pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Job, PrepareError> {
-    let prepared = message(app, campaign, &claim.contact, claim.basis, Copy::Real, now)?;
+    let to = Address::parse(&claim.contact.address)?;
+    let message = Draft::new(app, campaign, &claim.contact, claim.basis, Copy::Real)?.sign(&to, now)?;
     Ok(Job {
         campaign: Arc::clone(campaign),
         contact_id: claim.contact.id,
@@ -65,8 +66,8 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
         attempts: claim.attempts,
         basis: claim.basis,
         tracking: claim.tracking,
-        envelope: Envelope { from: Some(campaign.file.from.address.clone()), to: prepared.to },
-        message: prepared.bytes,
+        envelope: Envelope { from: Some(campaign.file.from.address.clone()), to },
+        message,
     })
 }
 
@@ -81,7 +82,7 @@ pub enum Copy {
     Test,
 }
 
-/// Makes the message that a contact gets, or would get.
+/// Makes the message that a contact gets, or would get, and shows what it says.
 pub fn message(
     app: &App,
     campaign: &Compiled,
@@ -91,49 +92,85 @@ pub fn message(
     now: Timestamp,
 ) -> Result<Prepared, PrepareError> {
     let to = Address::parse(&contact.address)?;
-    let token = app.keys.tokens.sign(&token(app, campaign, contact, copy != Copy::Real));
-    let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
-    let unsubscribe_url = format!("{base}/o/{token}");
-    let merge = merge(contact);
-    let collected_at = Dated::read(&contact.collected_at).known().map(|when| when.local_date(app.tz()));
-    let injected = Injected {
-        basis,
-        unsubscribe_url: &unsubscribe_url,
-        preferences_url: None,
-        why_url: None,
-        source: Some(contact.source.as_str()).filter(|s| !s.is_empty()),
-        source_kind: contact.source_kind,
-        collected_at,
-        test: copy == Copy::Test,
-    };
-    let rendered = campaign.message.render(&merge, &injected)?;
-    let file = &campaign.file;
-    let list = List { name: &campaign.product.name, slug: &campaign.product.slug, unsubscribe_url: &unsubscribe_url };
-    let purpose = match file.kind {
-        CampaignKind::Service => Purpose::Service,
-        CampaignKind::Marketing | CampaignKind::Repermission => Purpose::Marketing(list),
-    };
-    let feedback_id = feedback_id(app, campaign)?;
-    let mut bytes = compose(&Parts {
-        purpose,
-        from: mailbox(&file.from.name, &file.from.address),
-        to: mailbox("", &to),
-        reply_to: file.reply_to.as_ref().map(|r| mailbox(&r.name, &r.address)),
-        subject: &rendered.subject,
-        text: &rendered.text,
-        html: Some(&rendered.html),
-        lang: campaign.message.frozen().lang(&merge),
-        date: now,
-        message_id: &message_id(&token, file.from.address.domain()),
-        feedback_id: feedback_id.as_ref(),
-        test: copy == Copy::Test,
-    })?;
-    if let Some(signer) = &campaign.signer {
-        let mut signed = signer.sign(&bytes, now);
-        signed.append(&mut bytes);
-        bytes = signed;
+    let draft = Draft::new(app, campaign, contact, basis, copy)?;
+    let rendered = campaign.message.render(&draft.merge, &draft.injected())?;
+    Ok(Prepared { rendered, bytes: draft.sign(&to, now)?, to })
+}
+
+/// What is said to one person, before it is written.
+struct Draft<'a> {
+    app: &'a App,
+    campaign: &'a Compiled,
+    contact: &'a Contact,
+    basis: Basis,
+    copy: Copy,
+    merge: MergeContact,
+    token: String,
+    unsubscribe_url: String,
+}
+
+impl<'a> Draft<'a> {
+    fn new(
+        app: &'a App,
+        campaign: &'a Compiled,
+        contact: &'a Contact,
+        basis: Basis,
+        copy: Copy,
+    ) -> Result<Draft<'a>, PrepareError> {
+        let token = app.keys.tokens.sign(&token(app, campaign, contact, copy != Copy::Real));
+        let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
+        let unsubscribe_url = format!("{base}/o/{token}");
+        Ok(Draft { app, campaign, contact, basis, copy, merge: merge(contact), token, unsubscribe_url })
     }
-    Ok(Prepared { rendered, bytes, to })
+
+    fn injected(&self) -> Injected<'_> {
+        Injected {
+            basis: self.basis,
+            unsubscribe_url: &self.unsubscribe_url,
+            preferences_url: None,
+            why_url: None,
+            source: Some(self.contact.source.as_str()).filter(|s| !s.is_empty()),
+            source_kind: self.contact.source_kind,
+            collected_at: Dated::read(&self.contact.collected_at).known().map(|when| when.local_date(self.app.tz())),
+            test: self.copy == Copy::Test,
+        }
+    }
+
+    /// The signed bytes.
+    fn sign(&self, to: &Address, now: Timestamp) -> Result<Vec<u8>, PrepareError> {
+        let Draft { campaign, unsubscribe_url, .. } = self;
+        let printed = campaign.message.print(&self.merge, &self.injected())?;
+        let file = &campaign.file;
+        let list = List { name: &campaign.product.name, slug: &campaign.product.slug, unsubscribe_url };
+        let purpose = match file.kind {
+            CampaignKind::Service => Purpose::Service,
+            CampaignKind::Marketing | CampaignKind::Repermission => Purpose::Marketing(list),
+        };
+        let html = match &printed.html {
+            content::Html::Plain(html) => Html::Plain(html),
+            content::Html::Encoded(html) => Html::Quoted(html),
+        };
+        let feedback_id = feedback_id(self.app, campaign)?;
+        let mut bytes = compose(&Parts {
+            purpose,
+            from: mailbox(&file.from.name, &file.from.address),
+            to: mailbox("", to),
+            reply_to: file.reply_to.as_ref().map(|r| mailbox(&r.name, &r.address)),
+            subject: &printed.subject,
+            text: &printed.text,
+            html: Some(html),
+            lang: campaign.message.frozen().lang(&self.merge),
+            date: now,
+            message_id: &message_id(&self.token, file.from.address.domain()),
+            feedback_id: feedback_id.as_ref(),
+            test: self.copy == Copy::Test,
+        })?;
+        if let Some(signer) = &campaign.signer {
+            let signatures = signer.sign(&bytes, now);
+            bytes.splice(..0, signatures);
+        }
+        Ok(bytes)
+    }
 }
 
 fn token(app: &App, campaign: &Compiled, contact: &Contact, test: bool) -> Token {

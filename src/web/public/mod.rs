@@ -1,7 +1,6 @@
 //! Pages and endpoints of recipients: no login, cookie or script, and nothing changes by GET or HEAD.
 
 pub mod body;
-mod desk;
 pub(super) mod language;
 pub(super) mod page;
 mod unsubscribe;
@@ -19,8 +18,6 @@ use axum::{
     routing::get,
 };
 
-pub use desk::{Answer, Desk};
-
 use crate::{
     app::App,
     domain::tokens::{Purpose, Token},
@@ -34,8 +31,6 @@ pub struct Public {
     pub app: App,
     /// What happened since the start.
     pub counters: Arc<Counters>,
-    /// Where presses are handed in.
-    pub desk: Desk,
 }
 
 /// What the public pages count, for the operator's eyes.
@@ -48,9 +43,9 @@ pub struct Counters {
 }
 
 impl Public {
-    /// Over an installation, with counters at zero. Needs a running Tokio.
+    /// Over an installation, with counters at zero.
     pub fn new(app: App) -> Public {
-        Public { desk: Desk::open(app.clone()), app, counters: Arc::default() }
+        Public { app, counters: Arc::default() }
     }
 
     /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is

@@ -1,0 +1,164 @@
+//! Footers made once for all whom they say the same to; only their links differ.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::civil::Date;
+
+use super::{Frozen, Injected, footer};
+use crate::domain::{contacts::SourceKind, eligibility::Basis, lang::Lang, templates::Transfer};
+
+/// So many different footers are kept; with more of them all are made anew.
+const KEPT: usize = 1_000;
+/// Stands where a link's address goes, with its number behind it.
+const PLACE: char = '\u{1}';
+
+/// The footers of a campaign, the HTML encoded.
+#[derive(Debug)]
+pub(super) struct Footers {
+    transfer: Transfer,
+    made: Mutex<HashMap<Key, Arc<Parts>>>,
+}
+
+/// A footer for one person.
+pub(super) struct Footer {
+    /// Encoded.
+    pub(super) html: String,
+    pub(super) text: String,
+}
+
+/// Everything that the words of a footer depend on.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    lang: Lang,
+    basis: Basis,
+    source: Option<(Option<String>, Option<Date>)>,
+    source_kind: SourceKind,
+    country: Option<String>,
+    links: [bool; LINKS],
+}
+
+/// Words with addresses between them.
+#[derive(Debug)]
+struct Parts {
+    html: Vec<Part>,
+    text: Vec<Part>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Words(String),
+    Link(usize),
+}
+
+const LINKS: usize = 3;
+
+/// The links of a message, each None or different for each person. What else there is in `injected`
+/// depends on few things that people share: it belongs into [`Key`], or here.
+fn links<'a>(injected: &Injected<'a>) -> [Option<&'a str>; LINKS] {
+    let Injected {
+        basis: _,
+        unsubscribe_url,
+        preferences_url,
+        why_url,
+        source: _,
+        source_kind: _,
+        collected_at: _,
+        test: _,
+    } = *injected;
+    [Some(unsubscribe_url), preferences_url, why_url]
+}
+
+impl Footers {
+    pub(super) fn new(transfer: Transfer) -> Footers {
+        Footers { transfer, made: Mutex::default() }
+    }
+
+    pub(super) fn of(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Footer {
+        let links = links(injected);
+        if injected.source.is_some_and(|source| source.contains(PLACE)) {
+            let paragraphs = footer::paragraphs(frozen, country, injected, lang);
+            let mut html = String::new();
+            (self.transfer)(&mut html, &footer::html(&paragraphs, lang));
+            return Footer { html, text: footer::text(&paragraphs) };
+        }
+        let key = Key {
+            lang,
+            basis: injected.basis,
+            // Words that nobody reads make no difference.
+            source: footer::names_the_source(frozen, injected)
+                .then(|| (injected.source.map(str::to_owned), injected.collected_at)),
+            source_kind: injected.source_kind,
+            country: country.filter(|_| frozen.art14_notice).map(str::to_owned),
+            links: links.map(|link| link.is_some()),
+        };
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let parts = made.unwrap_or_else(|| {
+            let parts = Arc::new(self.make(frozen, country, injected, lang));
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            if made.len() >= KEPT {
+                made.clear();
+            }
+            made.insert(key, Arc::clone(&parts));
+            parts
+        });
+        let (mut html, mut text) = (String::with_capacity(4096), String::with_capacity(2048));
+        for part in &parts.html {
+            match part {
+                Part::Words(words) => html.push_str(words),
+                Part::Link(n) => {
+                    let mut escaped = String::with_capacity(160);
+                    footer::push_escaped(&mut escaped, links[*n].unwrap_or_default());
+                    (self.transfer)(&mut html, &escaped);
+                }
+            }
+        }
+        for part in &parts.text {
+            text.push_str(match part {
+                Part::Words(words) => words,
+                Part::Link(n) => links[*n].unwrap_or_default(),
+            });
+        }
+        Footer { html, text }
+    }
+
+    fn make(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Parts {
+        let places: Vec<String> = (0..LINKS).map(|n| format!("{PLACE}{n}")).collect();
+        let place = |n: usize, link: Option<&str>| link.map(|_| places[n].as_str());
+        let [unsubscribe, preferences, why] = links(injected);
+        let injected = Injected {
+            unsubscribe_url: place(0, unsubscribe).unwrap_or_default(),
+            preferences_url: place(1, preferences),
+            why_url: place(2, why),
+            ..*injected
+        };
+        let paragraphs = footer::paragraphs(frozen, country, &injected, lang);
+        let mut html = split(&footer::html(&paragraphs, lang));
+        for part in &mut html {
+            if let Part::Words(words) = part {
+                let mut encoded = String::new();
+                (self.transfer)(&mut encoded, words);
+                *words = encoded;
+            }
+        }
+        Parts { html, text: split(&footer::text(&paragraphs)) }
+    }
+}
+
+fn split(text: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (i, piece) in text.split(PLACE).enumerate() {
+        // Behind each place stands the number of its link.
+        let words = match piece.chars().next().and_then(|c| c.to_digit(10)).map(|n| n as usize) {
+            Some(n) if i > 0 && n < LINKS => {
+                parts.push(Part::Link(n));
+                &piece[1..]
+            }
+            _ => piece,
+        };
+        parts.push(Part::Words(words.to_owned()));
+    }
+    parts
+}
