@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     config::Config,
     domain::eligibility::Rules,
+    journal::Journal,
     keys::{KeyError, Keys},
     store::{self, Db, OpenError},
 };
@@ -26,6 +27,8 @@ pub struct App {
     pub rules: Rules,
     /// Where `now` comes from.
     pub clock: Clock,
+    /// What was promised while the database was away.
+    pub journal: Journal,
 }
 
 /// Why an installation cannot be opened.
@@ -52,7 +55,8 @@ impl App {
             suppression_key: keys.suppression.clone(),
             settings: config.rule_settings(),
         };
-        Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock })
+        let journal = Journal::of_folder(&config.data_dir);
+        Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal })
     }
 
     /// The keys, as the database knows them; those it does not know yet are noted.

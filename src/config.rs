@@ -2,8 +2,11 @@
 //!
 //! Every setting `section.key` can be given as `OUINON_SECTION_KEY`. Secrets are never printed.
 
+mod limits;
+
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +14,9 @@ use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::domain::lang::Lang;
+pub use limits::LimitSettings;
+
+use crate::domain::{lang::Lang, stops::Thresholds, windows::Windows};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -30,6 +35,14 @@ pub struct Config {
     pub unsubscribe: Unsubscribe,
     /// Settings of the rules.
     pub rules: RuleSettings,
+    /// The DNS server to ask; none: those of the machine.
+    pub dns: Option<SocketAddr>,
+    /// `[limits]`: how fast.
+    pub limits: LimitSettings,
+    /// `[schedule]`: when messages may leave, by each recipient's clock.
+    pub schedule: Windows,
+    /// `[stops]`: when a campaign must not go on by itself.
+    pub stops: Thresholds,
 }
 
 /// `[database]`
@@ -46,7 +59,7 @@ pub struct Smtp {
     pub url: Option<SecretString>,
     /// Connections at most.
     pub connections: usize,
-    /// Messages a minute at most over all campaigns; none: no limit.
+    /// Messages a minute at most over all campaigns; none: no limit. `limits.server` holds what counts.
     pub rate_per_minute: Option<u32>,
     /// PEM file of a further certificate authority.
     pub ca_file: Option<PathBuf>,
@@ -127,6 +140,14 @@ pub enum ConfigError {
         /// What is wrong and the way out.
         message: String,
     },
+    /// The same, of a setting whose name depends on the configuration.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// `section.key`.
+        setting: String,
+        /// What is wrong and the way out.
+        message: String,
+    },
     /// A variable that starts like ours and is none.
     #[error("environment: {0} is no setting of Ouinon (settings are OUINON_SECTION_KEY, as in `ouinon.toml`)")]
     UnknownVariable(String),
@@ -180,12 +201,16 @@ impl Config {
 #[serde(deny_unknown_fields, default)]
 struct Settings {
     data_dir: Option<String>,
+    dns: Option<String>,
     database: DatabaseText,
     smtp: SmtpText,
     public: PublicText,
     controller: ControllerText,
     unsubscribe: UnsubscribeText,
     rules: RulesText,
+    limits: limits::LimitsText,
+    schedule: limits::ScheduleText,
+    stops: limits::StopsText,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,6 +288,7 @@ impl Settings {
         let text = (!value.is_empty()).then(|| value.clone());
         match name {
             "OUINON_DATA_DIR" => self.data_dir = text,
+            "OUINON_DNS" => self.dns = text,
             "OUINON_DATABASE_URL" => self.database.url = text,
             "OUINON_SMTP_URL" => self.smtp.url = text,
             "OUINON_SMTP_CONNECTIONS" => self.smtp.connections = number("smtp.connections", &value)?,
@@ -290,9 +316,23 @@ impl Settings {
             "OUINON_RULES_REPERMISSION_COOLDOWN_MONTHS" => {
                 self.rules.repermission_cooldown_months = number("rules.repermission_cooldown_months", &value)?;
             }
+            unknown if self.set_pace(unknown, &value)? => {}
             unknown => return Err(ConfigError::UnknownVariable(unknown.to_owned())),
         }
         Ok(())
+    }
+
+    /// The sections of the pace; false: the variable is none of theirs.
+    fn set_pace(&mut self, name: &str, value: &str) -> Result<bool, ConfigError> {
+        if let Some(setting) = name.strip_prefix("OUINON_LIMITS_") {
+            self.limits.set(setting, value)
+        } else if let Some(setting) = name.strip_prefix("OUINON_SCHEDULE_") {
+            Ok(self.schedule.set(setting, value))
+        } else if let Some(setting) = name.strip_prefix("OUINON_STOPS_") {
+            self.stops.set(setting, value)
+        } else {
+            Ok(false)
+        }
     }
 
     fn check(self, dir: &Path) -> Result<Config, ConfigError> {
@@ -306,8 +346,13 @@ impl Settings {
             });
         }
         let smtp = check_smtp(self.smtp)?;
+        let limits = self.limits.check(smtp.rate_per_minute)?;
         Ok(Config {
+            limits,
+            schedule: self.schedule.check()?,
+            stops: self.stops.check()?,
             data_dir,
+            dns: self.dns.as_deref().map(check_dns).transpose()?,
             database: Database { url: SecretString::from(url) },
             smtp,
             public: Public {
@@ -378,6 +423,15 @@ pub fn is_loopback(host: &str) -> bool {
 fn check_proxy(text: &str) -> Result<std::net::IpAddr, ConfigError> {
     text.parse()
         .map_err(|_| ConfigError::Value { setting: "public.proxies", message: format!("{text:?} is no IP address") })
+}
+
+/// `ADDRESS` or `ADDRESS:PORT`, port 53 when left out.
+fn check_dns(text: &str) -> Result<SocketAddr, ConfigError> {
+    let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    bare.or_else(|_| text.parse()).map_err(|_| ConfigError::Value {
+        setting: "dns",
+        message: format!("{text:?} is no address of a DNS server; example: 192.0.2.53 or 127.0.0.1:5353"),
+    })
 }
 
 fn check_controller(c: ControllerText) -> Result<Controller, ConfigError> {

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod journal;
 pub mod keys;
 pub mod mail;
 #[cfg(test)]

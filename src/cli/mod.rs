@@ -154,7 +154,10 @@ pub fn configuration() -> anyhow::Result<Config> {
 }
 
 async fn open() -> anyhow::Result<App> {
-    Ok(App::open(configuration()?, Clock::System).await?)
+    let app = App::open(configuration()?, Clock::System).await?;
+    // Before anything is decided: what was promised to people while the database was away.
+    crate::pipeline::press::settle(&app).await?;
+    Ok(app)
 }
 
 /// Whoever reads our output may stop reading.

@@ -78,6 +78,7 @@ fn a_bad_value_is_refused_with_the_setting_and_the_way_out() {
         ("OUINON_SMTP_RATE_PER_MINUTE", "0", "smtp", "at least 1"),
         ("OUINON_SMTP_FEEDBACK_SENDER_ID", "abc", "smtp.feedback_sender_id", "5 to 15"),
         ("OUINON_SMTP_FEEDBACK_SENDER_ID", "with space", "smtp.feedback_sender_id", "5 to 15"),
+        ("OUINON_DNS", "resolver.example", "dns", "127.0.0.1:5353"),
         ("OUINON_PUBLIC_PROXIES", "10.0.0.1, proxy", "public.proxies", "no IP address"),
         ("OUINON_CONTROLLER_TIME_ZONE", "Paris", "controller.time_zone", "Europe/Paris"),
         ("OUINON_CONTROLLER_LANGUAGE", "de", "controller.language", "fr or en"),
@@ -151,6 +152,17 @@ fn no_secret_is_ever_shown() {
         let error = load("", &[(name, SECRET)]).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(SECRET), "{name}: {error:?}");
     }
+}
+
+#[test]
+fn the_dns_server_is_an_address_with_or_without_port() {
+    let at = |text: &str| load("", &[("OUINON_DNS", text)]).unwrap().dns.map(|at| at.to_string());
+    assert_eq!(at("127.0.0.1:5353").as_deref(), Some("127.0.0.1:5353"));
+    assert_eq!(at("192.0.2.53").as_deref(), Some("192.0.2.53:53"));
+    assert_eq!(at("[2001:db8::53]:5353").as_deref(), Some("[2001:db8::53]:5353"));
+    assert_eq!(at("2001:db8::53").as_deref(), Some("[2001:db8::53]:53"));
+    assert_eq!(at(""), None);
+    assert_eq!(load("dns = '127.0.0.1'\n", &[]).unwrap().dns.unwrap().port(), 53);
 }
 
 #[test]

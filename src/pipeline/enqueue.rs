@@ -3,7 +3,7 @@
 //! One page a transaction, with the cursor beside it: interrupted anywhere, it goes on where it
 //! was, and the first mail leaves before the last is queued.
 
-use super::{audience, compile::Compiled};
+use super::{audience, compile::Compiled, press};
 use crate::{
     app::App,
     domain::{
@@ -27,6 +27,7 @@ pub enum Step {
 
 /// Enqueues the next page of a campaign.
 pub async fn step(app: &App, campaign: &Compiled) -> store::Result<Step> {
+    press::settle(app).await?;
     let now = app.now();
     let mut tx = app.db.read().await?;
     let Some(row) = campaigns::by_id(&mut tx, campaign.id).await? else { return Ok(Step::Stopped) };

@@ -13,6 +13,7 @@ pub mod erase;
 pub mod explain;
 pub mod import;
 pub mod preflight;
+pub mod press;
 pub mod preview;
 pub mod report;
 pub mod suppress;

@@ -18,7 +18,7 @@ use crate::{
         self, Tx, consents,
         consents::ConsentPurpose,
         contacts,
-        events::{self, EventKind},
+        events::{self, Event, EventKind},
         suppressions::{self, Entry},
     },
 };
@@ -139,19 +139,29 @@ pub async fn refuse_all(
     let subjects: Vec<Subject> = refusals.iter().map(|r| Subject::of(&r.whom, key)).collect();
     suppressions::lock(tx, &subjects.iter().map(Subject::slot).collect()).await?;
     let mut known = Known::load(tx, &subjects).await?;
-    let mut written = Vec::with_capacity(refusals.len());
+    let (mut written, mut new) = (Vec::with_capacity(refusals.len()), Vec::new());
     for (refusal, subject) in refusals.iter().zip(subjects) {
         if let Some(id) = known.covers(&subject, refusal, now) {
             written.push(Written::Stood(id));
             continue;
         }
         let mut entry = known.entry(&subject, refusal, now);
-        entry.id = suppressions::add(tx, &entry).await?;
-        record_event(tx, &entry, now).await?;
+        // It has no id yet: its place among the new ones, as a number that no stored entry has.
+        entry.id = -1 - new.len() as i64;
         written.push(Written::New(entry.id));
+        new.push(entry.clone());
         known.standing.entry(subject).or_default().push(entry);
     }
-    Ok(written)
+    let ids = suppressions::add_all(tx, &new).await?;
+    events::add(tx, &new.iter().filter_map(|entry| event(entry, now)).collect::<Vec<_>>()).await?;
+    let stored = |id: i64| if id < 0 { ids[(-1 - id) as usize] } else { id };
+    Ok(written
+        .into_iter()
+        .map(|one| match one {
+            Written::Stood(id) => Written::Stood(stored(id)),
+            Written::New(id) => Written::New(stored(id)),
+        })
+        .collect())
 }
 
 /// Lifts an entry by hand, with a written reason, where SUP-7 allows it.
@@ -282,9 +292,19 @@ impl Known {
         for entry in suppressions::standing(tx, &hashes, &domains, &foreign).await? {
             standing.entry(Subject::of_entry(&entry)).or_default().push(entry);
         }
-        let people = contacts::by_hashes(tx, &hashes).await?;
-        let opt_ins = OptIns::of(tx, &people).await?;
-        Ok(Known { standing, addresses: people.into_iter().map(|c| (c.address_hash, c.address)).collect(), opt_ins })
+        let people = contacts::addresses(tx, &hashes).await?;
+        // Only what stands can have been lifted.
+        let refused: Vec<(i64, AddressHash)> = people
+            .iter()
+            .filter(|(_, hash, _)| standing.contains_key(&Subject::Hash(*hash)))
+            .map(|(id, hash, _)| (*id, *hash))
+            .collect();
+        let opt_ins = OptIns::of(tx, &refused).await?;
+        Ok(Known {
+            standing,
+            addresses: people.into_iter().map(|(_, hash, address)| (hash, address)).collect(),
+            opt_ins,
+        })
     }
 
     /// The standing entry that makes `refusal` superfluous: of the same reach, lifted by nobody whom
@@ -361,13 +381,13 @@ struct OptIns(HashMap<AddressHash, Vec<(String, i64)>>);
 
 impl OptIns {
     async fn load(tx: &mut Tx, hashes: &[AddressHash]) -> store::Result<OptIns> {
-        let people = contacts::by_hashes(tx, hashes).await?;
-        OptIns::of(tx, &people).await
+        let people = contacts::addresses(tx, hashes).await?;
+        OptIns::of(tx, &people.into_iter().map(|(id, hash, _)| (id, hash)).collect::<Vec<_>>()).await
     }
 
-    async fn of(tx: &mut Tx, people: &[contacts::Contact]) -> store::Result<OptIns> {
-        let ids: Vec<i64> = people.iter().map(|c| c.id).collect();
-        let hash_of: HashMap<i64, AddressHash> = people.iter().map(|c| (c.id, c.address_hash)).collect();
+    async fn of(tx: &mut Tx, people: &[(i64, AddressHash)]) -> store::Result<OptIns> {
+        let ids: Vec<i64> = people.iter().map(|(id, _)| *id).collect();
+        let hash_of: HashMap<i64, AddressHash> = people.iter().copied().collect();
         let mut found: HashMap<AddressHash, Vec<(String, i64)>> = HashMap::new();
         for event in consents::of_contacts(tx, &ids).await? {
             let proven = event.purpose == ConsentPurpose::Mail
@@ -404,14 +424,13 @@ fn begun(entry: &Entry, now: Timestamp) -> bool {
     entry.at.is_none_or(|at| at <= now.as_millisecond())
 }
 
-async fn record_event(tx: &mut Tx, entry: &Entry, now: Timestamp) -> store::Result<()> {
+/// What the report counts of a new refusal.
+fn event(entry: &Entry, now: Timestamp) -> Option<Event> {
     let kind = match entry.reason {
         SuppressionReason::Unsubscribe | SuppressionReason::Objection => EventKind::Unsubscribe,
         SuppressionReason::Complaint => EventKind::Complaint,
-        SuppressionReason::HardBounce | SuppressionReason::SoftLimit | SuppressionReason::Manual => return Ok(()),
+        SuppressionReason::HardBounce | SuppressionReason::SoftLimit | SuppressionReason::Manual => return None,
     };
-    match (entry.campaign_id, entry.hash()) {
-        (Some(campaign), Some(hash)) => events::add(tx, campaign, kind, "", hash, now.as_millisecond()).await,
-        _ => Ok(()),
-    }
+    let (campaign_id, address_hash) = (entry.campaign_id?, entry.hash()?);
+    Some(Event { campaign_id, kind, class: "", address_hash, at: entry.at.unwrap_or(now.as_millisecond()) })
 }

@@ -140,6 +140,11 @@ const BY_HASHES: Sql = Sql::twin(
      paused_until, created_at, changed_at
      FROM contact WHERE address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))",
 );
+const ADDRESSES: Sql = Sql::twin(
+    "SELECT id, address_hash, address FROM contact WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))",
+    "SELECT id, address_hash, address FROM contact
+     WHERE address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))",
+);
 const BY_IDS: Sql = Sql::twin(
     "SELECT id, address, address_hash, kind, address_kind, legal_form, relationship, first_name, last_name,
      company, job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed,
@@ -177,6 +182,13 @@ pub async fn save(tx: &mut Tx, contacts: &[Contact]) -> Result<()> {
 pub async fn by_hashes(tx: &mut Tx, hashes: &[AddressHash]) -> Result<Vec<Contact>> {
     let (sql, list) = (BY_HASHES.on(tx), super::json(hashes));
     on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)
+}
+
+/// Key, hash and address of the contacts with these address hashes, in no order.
+pub async fn addresses(tx: &mut Tx, hashes: &[AddressHash]) -> Result<Vec<(i64, AddressHash, String)>> {
+    let (sql, list) = (ADDRESSES.on(tx), super::json(hashes));
+    let rows: Vec<(i64, Vec<u8>, String)> = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+    Ok(rows.into_iter().filter_map(|(id, hash, address)| Some((id, hash.try_into().ok()?, address))).collect())
 }
 
 /// The contact with this address hash.

@@ -1,5 +1,7 @@
 //! What people did after a message left: unsubscribes, complaints, opens, clicks.
 
+use serde::Serialize;
+
 use super::{Result, Sql, Tx, on};
 use crate::domain::{address::AddressHash, words::words};
 
@@ -17,8 +19,15 @@ words! {
     }
 }
 
-const ADD: Sql =
-    Sql::same("INSERT INTO event (campaign_id, kind, class, address_hash, at) VALUES ($1, $2, $3, $4, $5)");
+const ADD: Sql = Sql::twin(
+    "INSERT INTO event (campaign_id, kind, class, address_hash, at)
+     SELECT value ->> 'campaign_id', value ->> 'kind', value ->> 'class', unhex(value ->> 'address_hash'), value ->> 'at'
+     FROM json_each($1)",
+    "INSERT INTO event (campaign_id, kind, class, address_hash, at)
+     SELECT r.campaign_id, r.kind, r.class, decode(r.address_hash, 'hex'), r.at
+     FROM json_to_recordset(CAST($1 AS json)) AS r(campaign_id bigint, kind text, class text, address_hash text,
+     at bigint)",
+);
 const COUNT: Sql = Sql::same(
     "SELECT kind, class, CAST(COUNT(DISTINCT address_hash) AS BIGINT) FROM event WHERE campaign_id = $1
      GROUP BY kind, class",
@@ -52,18 +61,28 @@ pub struct OfPerson {
     pub at: i64,
 }
 
-/// Records an event.
-pub async fn add(tx: &mut Tx, campaign: i64, kind: EventKind, class: &str, hash: AddressHash, at: i64) -> Result<()> {
-    let sql = ADD.on(tx);
-    on!(tx, |c| sqlx::query(sql)
-        .bind(campaign)
-        .bind(kind.as_str())
-        .bind(class)
-        .bind(hash.0.as_slice())
-        .bind(at)
-        .execute(c)
-        .await
-        .map(|_| ()))
+/// Something that happened, to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// The campaign whose message led to it.
+    pub campaign_id: i64,
+    /// What.
+    pub kind: EventKind,
+    /// Class of an open or click; else empty.
+    pub class: &'static str,
+    /// Keyed hash of the address.
+    pub address_hash: AddressHash,
+    /// When, in milliseconds.
+    pub at: i64,
+}
+
+/// Records events, in one statement.
+pub async fn add(tx: &mut Tx, events: &[Event]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let (sql, rows) = (ADD.on(tx), super::json(events));
+    on!(tx, |c| sqlx::query(sql).bind(rows).execute(c).await.map(|_| ()))
 }
 
 /// How many people did what: kind, class, people.

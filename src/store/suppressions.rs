@@ -2,6 +2,8 @@
 //!
 //! Only `pipeline::suppress` writes here.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::FromRow;
 
@@ -56,10 +58,20 @@ impl Entry {
     }
 }
 
-const ADD: Sql = Sql::same(
+const ADD: Sql = Sql::twin(
     "INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
      campaign_id, note, recorded_at, lifted_at, lifted_reason)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, NULL, '') RETURNING id",
+     SELECT value ->> 'scope', value ->> 'product', value ->> 'domain', value ->> 'address',
+     unhex(value ->> 'hash'), value ->> 'foreign_hash', value ->> 'reason', value ->> 'origin', value ->> 'at',
+     value ->> 'campaign_id', value ->> 'note', value ->> 'recorded_at', NULL, '' FROM json_each($1)
+     RETURNING id, product, domain, address_hash, foreign_hash, reason, at",
+    "INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
+     campaign_id, note, recorded_at, lifted_at, lifted_reason)
+     SELECT r.scope, r.product, r.domain, r.address, decode(r.hash, 'hex'), r.foreign_hash, r.reason, r.origin,
+     r.at, r.campaign_id, r.note, r.recorded_at, NULL, ''
+     FROM json_to_recordset(CAST($1 AS json)) AS r(scope text, product text, domain text, address text,
+     hash text, foreign_hash text, reason text, origin text, at bigint, campaign_id bigint, note text,
+     recorded_at bigint) RETURNING id, product, domain, address_hash, foreign_hash, reason, at",
 );
 const STANDING: Sql = Sql::twin(
     "SELECT * FROM suppression WHERE lifted_at IS NULL AND id IN (
@@ -96,24 +108,42 @@ const HOLD: Sql = Sql::twin(
 const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(id), 0) FROM suppression");
 const HAS_FOREIGN: Sql = Sql::same("SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')");
 
+/// What tells the rows of one call apart.
+type Written = (i64, String, String, Option<Vec<u8>>, String, String, Option<i64>);
+
+/// A row as the statement reads it: bytes as hexadecimal text.
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    hash: Option<AddressHash>,
+}
+
 /// Adds an entry and returns its id.
 pub async fn add(tx: &mut Tx, e: &Entry) -> Result<i64> {
-    let sql = ADD.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql)
-        .bind(e.scope.as_str())
-        .bind(&e.product)
-        .bind(&e.domain)
-        .bind(&e.address)
-        .bind(&e.address_hash)
-        .bind(&e.foreign_hash)
-        .bind(e.reason.as_str())
-        .bind(e.origin.as_str())
-        .bind(e.at)
-        .bind(e.campaign_id)
-        .bind(&e.note)
-        .bind(e.recorded_at)
-        .fetch_one(c)
-        .await)
+    Ok(add_all(tx, std::slice::from_ref(e)).await?.first().copied().unwrap_or_default())
+}
+
+/// Adds entries in one statement, and returns their ids in the order of `entries`.
+pub async fn add_all(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<i64>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<Row> = entries.iter().map(|entry| Row { entry, hash: entry.hash() }).collect();
+    let (sql, rows) = (ADD.on(tx), super::json(&rows));
+    let mut written: Vec<Written> = on!(tx, |c| sqlx::query_as(sql).bind(rows).fetch_all(c).await)?;
+    // Neither engine promises an order of what comes back: what was written says whose id it is.
+    written.sort_by_key(|row| std::cmp::Reverse(row.0));
+    let mut ids: HashMap<_, Vec<i64>> = HashMap::new();
+    for (id, product, domain, hash, foreign, reason, at) in written {
+        ids.entry((product, domain, hash, foreign, reason, at)).or_default().push(id);
+    }
+    let key = |e: &Entry| {
+        let reason = e.reason.as_str().to_owned();
+        (e.product.clone(), e.domain.clone(), e.address_hash.clone(), e.foreign_hash.clone(), reason, e.at)
+    };
+    let id_of = |e: &Entry| ids.get_mut(&key(e)).and_then(Vec::pop).ok_or(sqlx::Error::RowNotFound);
+    entries.iter().map(id_of).collect()
 }
 
 /// The standing entries that may concern these addresses: by hash, domain, or another's hash.

@@ -21,9 +21,12 @@ use crate::app::App;
 /// The pages and endpoints of recipients, with everything around them: transport (U19), security
 /// headers, time limit, log. To be served by [`serve_router`], which says who asks.
 pub fn public_router(app: App) -> Router {
-    let public = Public::new(app);
+    router(&Public::new(app))
+}
+
+fn router(public: &Public) -> Router {
     let https = middleware::from_fn_with_state(public.clone(), transport::demand_https);
-    around(&public, public::routes(public.clone()).layer(https))
+    around(public, public::routes(public.clone()).layer(https))
 }
 
 /// The pages of the demonstration, and the recipients' with what surrounds them, in the clear: it is
@@ -39,7 +42,10 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    serve_router(public_router(app), listener, Limits::default(), shutdown).await
+    let public = Public::new(app);
+    serve_router(router(&public), listener, Limits::default(), shutdown).await?;
+    public.desk.close().await;
+    Ok(())
 }
 
 /// What surrounds every route, the outermost last.

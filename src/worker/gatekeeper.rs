@@ -219,7 +219,11 @@ impl Post {
         let (mut again, mut stop, mut give_up) = (false, self.stop.clone(), None);
         loop {
             match gate::pass(&self.app, self.worker, jobs, ended, again).await {
-                Ok(verdicts) => return Some(verdicts),
+                Ok(Some(verdicts)) => return Some(verdicts),
+                Ok(None) => {
+                    again = true;
+                    continue;
+                }
                 Err(error) => tracing::error!(%error, "the gate waits for the database"),
             }
             again = true;

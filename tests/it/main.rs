@@ -7,10 +7,12 @@ mod container;
 mod crash;
 mod decisions;
 mod demo;
+mod dns;
 mod faults;
 mod http;
 mod import;
 mod invariants;
+mod journal;
 mod journey;
 mod judges;
 #[path = "../../src/needs.rs"]

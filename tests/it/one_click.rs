@@ -6,13 +6,14 @@ use axum::http::Request;
 use ouinon::{
     app::App,
     domain::{
+        address::AddressHash,
         campaigns::{CampaignKind, Elements, Sector, Terms, TrackingRequest},
         eligibility::decide,
         suppressions::{Origin, Scope, SuppressionReason},
         tokens::{Purpose, Token},
     },
     keys::Keys,
-    pipeline::erase,
+    pipeline::{erase, press},
     store::{campaigns, contacts, events, facts, products, suppressions, suppressions::Entry},
     web,
 };
@@ -372,8 +373,8 @@ on_both! {
         assert_eq!((entry.scope, entry.product.as_str(), entry.campaign_id), (Scope::Product, "crm", Some(campaign.id)));
     }
 
-    /// 200 means on disk: whatever fails, it is said.
-    async fn a_failing_database_is_never_200(world: &mut World) {
+    /// 200 means on disk: whatever the database fails at, the journal has it, and gives it back.
+    async fn a_failing_database_loses_nothing(world: &mut World) {
         let served = mailed(world).await;
         let link = link(world).await;
         // The insert is refused, then the commit.
@@ -385,24 +386,50 @@ on_both! {
              "CREATE CONSTRAINT TRIGGER fault AFTER INSERT ON suppression DEFERRABLE INITIALLY DEFERRED
               FOR EACH ROW EXECUTE FUNCTION witness('the commit fails')"),
         ] {
+            let before = list(world).await;
             run(world, faults).await;
-            for body in [ONE_CLICK, "choice=everything"] {
-                let answer = served.post(&link, body).await;
-                assert_eq!((answer.status, answer.header("retry-after")), (503, Some("60")), "{body}");
-            }
+            // Every time somebody else: who has refused already gives the fault nothing to do.
+            let someone = Token { address: AddressHash([before.len() as u8; 32]), ..token(world).await };
+            let pressed = served.post(&path(world, &someone), "choice=everything").await;
+            assert!(pressed.status == 200 && pressed.body.contains("C’est fait"), "{}", pressed.body);
+            assert_one_click_answer(&served.post(&path(world, &someone), ONE_CLICK).await);
+            assert_eq!(list(world).await, before, "the database has it not");
+            assert!(!world.app.journal.mark().unwrap().is_empty());
             run(world, ("DROP TRIGGER fault", "DROP TRIGGER fault ON suppression")).await;
+            world.until("the journal is applied", async || world.app.journal.mark().unwrap().is_empty()).await;
+            assert_eq!(list(world).await.len(), before.len() + 1, "twice pressed is once refused");
         }
-        assert_unchanged(world).await;
-        assert_one_click_answer(&served.post(&link, ONE_CLICK).await);
 
         let away = App::open((*world.app.config).clone(), world.app.clock.clone()).await.expect("it opens");
         let served = http::serve(&away).await;
         assert_eq!(served.get("/readyz").await.status, 200);
         away.db.close().await;
-        assert_eq!(served.post(&link, ONE_CLICK).await.status, 503);
-        assert_eq!(served.get(&link).await.status, 503);
+        assert_one_click_answer(&served.post(&link, ONE_CLICK).await);
+        let page = served.get(&link).await;
+        assert!(page.status == 200 && page.body.contains("value=\"everything\""), "one can refuse all the same");
         assert_eq!(served.get("/readyz").await.status, 503);
         assert_eq!(served.get("/healthz").await.status, 200);
+        press::settle(&world.app).await.expect("the world's database is there");
+        assert_eq!(code(world).await, "SUPPRESSED_GLOBAL");
+    }
+
+    /// With neither database nor journal nothing is promised.
+    async fn with_nowhere_to_write_it_says_so(world: &mut World) {
+        drop(mailed(world).await);
+        let link = link(world).await;
+        // A device that is always full.
+        std::os::unix::fs::symlink("/dev/full", world.app.journal.path()).expect("a link");
+        let away = App::open((*world.app.config).clone(), world.app.clock.clone()).await.expect("it opens");
+        let served = http::serve(&away).await;
+        away.db.close().await;
+        for body in [ONE_CLICK, "choice=everything"] {
+            let answer = served.post(&link, body).await;
+            assert_eq!((answer.status, answer.header("retry-after")), (503, Some("60")), "{body}");
+        }
+        std::fs::remove_file(world.app.journal.path()).expect("the link goes");
+        assert_one_click_answer(&served.post(&link, ONE_CLICK).await);
+        press::settle(&world.app).await.expect("the world's database is there");
+        only(world).await;
     }
 
     /// Whoever posts and hangs up has refused all the same.

@@ -74,7 +74,16 @@ async fn find() -> Result<String, String> {
             Err(e) => panic!("OUINON_TEST_POSTGRES_URL: {e}"),
         },
         Err(_) if connect(LOCAL).await.is_ok() => LOCAL.to_owned(),
-        Err(_) => tokio::task::spawn_blocking(cluster).await.expect("the cluster's start does not panic")?,
+        Err(_) => {
+            let on_disk = ON_DISK.load(Ordering::Relaxed);
+            let options = if on_disk { "-c fsync=on -c synchronous_commit=on -c full_page_writes=on" } else { "" };
+            let made = tokio::task::spawn_blocking(move || Cluster::make(options));
+            let cluster = made.await.expect("the cluster's start does not panic")?;
+            let url = cluster.url();
+            // Its pipe stays open until the process ends.
+            std::mem::forget(cluster);
+            url
+        }
     };
     drop_leftovers(&found).await;
     Ok(found)
@@ -122,45 +131,77 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{scheme}://{authority}/{name}{query}")
 }
 
-/// Starts a throw-away cluster on a Unix socket and returns its URL. It ends with this process, however
-/// that ends: a shell waits for the end of a pipe that only this process holds open.
-fn cluster() -> Result<String, String> {
-    let bin = programs().ok_or("no server lets postgres in on 127.0.0.1:5432, and no initdb and pg_ctl are found")?;
-    let user = other_user()?;
-    let folder = tempfile::Builder::new()
-        .prefix("ouinon-pg-")
-        .tempdir_in("/tmp")
-        .map_err(|e| format!("no folder for a cluster: {e}"))?
-        .keep();
-    if let Some((uid, gid)) = user {
-        std::os::unix::fs::chown(&folder, Some(uid), Some(gid)).map_err(|e| format!("{}: {e}", folder.display()))?;
+/// A throw-away cluster on a Unix socket. It ends with this process, however that ends: a shell waits
+/// for the end of a pipe that only this process holds open.
+pub struct Cluster {
+    bin: PathBuf,
+    folder: PathBuf,
+    user: Option<(u32, u32)>,
+    options: String,
+    _watcher: Child,
+}
+
+/// A cluster that a story may stop; none where there is no `initdb`, which was said in one line.
+pub async fn cluster_of_its_own(what: &str) -> Option<Cluster> {
+    // What is committed stays, whatever becomes of the server.
+    let made = tokio::task::spawn_blocking(|| Cluster::make("-c synchronous_commit=on"));
+    match made.await.expect("the cluster's start does not panic") {
+        Ok(cluster) => Some(cluster),
+        Err(why) => {
+            needs::left_out(what, &why);
+            None
+        }
     }
-    let watcher = watch(&bin, &folder, user).map_err(|e| format!("no shell to stop the cluster: {e}"))?;
-    let data = folder.join("data");
-    run(
-        Command::new(bin.join("initdb"))
-            .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
-            .arg(&data),
-        user,
-    )?;
-    let on_disk = if ON_DISK.load(Ordering::Relaxed) { "on" } else { "off" };
-    let options = format!(
-        "-c listen_addresses='' -c unix_socket_directories={} -c fsync={on_disk} -c synchronous_commit={on_disk} \
-         -c full_page_writes={on_disk} -c max_connections=200 -c shared_buffers=64MB",
-        folder.display()
-    );
-    run(
-        Command::new(bin.join("pg_ctl"))
-            .args(["start", "-w", "-t", "60", "-o", &options])
-            .arg("-D")
-            .arg(&data)
-            .args(["-l"])
-            .arg(folder.join("log")),
-        user,
-    )?;
-    // Keeps the pipe open until the process ends.
-    std::mem::forget(watcher);
-    Ok(format!("postgres://postgres@localhost/postgres?host={}", folder.display()))
+}
+
+impl Cluster {
+    fn make(options: &str) -> Result<Cluster, String> {
+        let bin =
+            programs().ok_or("no server lets postgres in on 127.0.0.1:5432, and no initdb and pg_ctl are found")?;
+        let user = other_user()?;
+        let folder = tempfile::Builder::new()
+            .prefix("ouinon-pg-")
+            .tempdir_in("/tmp")
+            .map_err(|e| format!("no folder for a cluster: {e}"))?
+            .keep();
+        if let Some((uid, gid)) = user {
+            std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
+                .map_err(|e| format!("{}: {e}", folder.display()))?;
+        }
+        let watcher = watch(&bin, &folder, user).map_err(|e| format!("no shell to stop the cluster: {e}"))?;
+        run(
+            Command::new(bin.join("initdb"))
+                .args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+                .arg(folder.join("data")),
+            user,
+        )?;
+        let options = format!(
+            "-c listen_addresses='' -c unix_socket_directories={} -c fsync=off -c synchronous_commit=off \
+             -c full_page_writes=off -c max_connections=200 -c shared_buffers=64MB {options}",
+            folder.display()
+        );
+        let cluster = Cluster { bin, folder, user, options, _watcher: watcher };
+        cluster.start()?;
+        Ok(cluster)
+    }
+
+    /// Starts the server, and returns when it takes connections.
+    pub fn start(&self) -> Result<(), String> {
+        let mut command = Command::new(self.bin.join("pg_ctl"));
+        command.args(["start", "-w", "-t", "60", "-o", &self.options, "-D"]).arg(self.folder.join("data"));
+        run(command.arg("-l").arg(self.folder.join("log")), self.user)
+    }
+
+    /// Stops the server at once, as a power cut of its machine would look from here.
+    pub fn stop(&self) -> Result<(), String> {
+        let mut command = Command::new(self.bin.join("pg_ctl"));
+        run(command.args(["stop", "-w", "-m", "immediate", "-D"]).arg(self.folder.join("data")), self.user)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@localhost/postgres?host={}", self.folder.display())
+    }
 }
 
 /// The folder that holds both programs.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -20,6 +21,8 @@ pub struct Program {
 
 /// A running `ouinon serve`. Dropping it kills it.
 pub struct Serving {
+    /// Where it listens.
+    pub at: SocketAddr,
     child: Child,
 }
 
@@ -82,10 +85,9 @@ impl Program {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut line).expect("it says where it listens");
-        let serving = Serving { child };
         let log = std::fs::read_to_string(self.folder.join("serve.log")).unwrap_or_default();
-        assert!(line.starts_with("listening on http://"), "serve said {line:?}\n{log}");
-        serving
+        let at = line.trim_end().strip_prefix("listening on http://").and_then(|at| at.parse().ok());
+        Serving { child, at: at.unwrap_or_else(|| panic!("serve said {line:?}\n{log}")) }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// So many professionals, all of whom may be written to.
-async fn professionals(world: &World, count: usize) -> Vec<Contact> {
+pub async fn professionals(world: &World, count: usize) -> Vec<Contact> {
     let everybody: Vec<Contact> = (0..count)
         .map(|i| Contact {
             kind: ContactKind::Business,

@@ -62,6 +62,12 @@ pub async fn on_sqlite(story: impl AsyncFnOnce(&mut World)) {
     }
 }
 
+/// Runs a story on the database at `url`, which is the story's own.
+pub async fn on(url: &str, story: impl AsyncFnOnce(&mut World)) {
+    let folder = tempfile::tempdir().expect("a folder for the story");
+    tell(folder, url, story).await;
+}
+
 /// Runs a story on PostgreSQL, in a database of its own that goes also when the story fails.
 pub async fn on_postgres(name: &str, story: impl AsyncFnOnce(&mut World)) {
     let Some(database) = postgres::database(name).await else { return };

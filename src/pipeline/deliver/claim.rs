@@ -9,7 +9,7 @@ use crate::{
         campaigns::{CampaignState, DeliveryState},
         eligibility::{self, Outcome},
     },
-    pipeline::compile::Compiled,
+    pipeline::{compile::Compiled, press},
     store::{
         self, campaigns, contacts,
         deliveries::{self, Changed},
@@ -31,6 +31,7 @@ pub struct Claimed {
 /// Takes up to `limit` deliveries of a running campaign: first those deferred and due, then queued
 /// ones after contact `after`. A delivery that may no longer be sent ends here, with its reason.
 pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limit: i64) -> store::Result<Claimed> {
+    press::settle(app).await?;
     let now = app.now();
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;

@@ -22,6 +22,7 @@ use crate::{
     },
     pipeline::{
         compile::Compiled,
+        press,
         suppress::{self, Reach, Refusal, Whom},
     },
     store::{
@@ -74,6 +75,9 @@ pub enum Verdict {
 /// Records what ended, then decides a last time about each job. The verdicts are in the jobs' order.
 /// `again`: a call with these very arguments failed before, and its commit may have come through.
 ///
+/// None: a refusal was promised in the meantime that this decision may not have known. As after an
+/// error, all must be handed in again.
+///
 /// # Errors
 /// When the database fails nothing may be submitted, and all must be handed in again.
 pub async fn pass(
@@ -82,7 +86,9 @@ pub async fn pass(
     jobs: &mut [Job],
     ended: &[Ended],
     again: bool,
-) -> store::Result<Vec<Verdict>> {
+) -> store::Result<Option<Vec<Verdict>>> {
+    // What was promised while the database was away comes first.
+    let promised = if jobs.is_empty() { None } else { Some(press::settle(app).await?) };
     let mut tx = app.db.write().await?;
     let campaigns: BTreeSet<i64> =
         jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)).collect();
@@ -102,7 +108,10 @@ pub async fn pass(
     let verdict = |job: &Job| {
         if going.contains(&(job.campaign.id, job.contact_id)) { Verdict::Go } else { Verdict::Stop }
     };
-    Ok(jobs.iter().map(verdict).collect())
+    let verdicts = jobs.iter().map(verdict).collect();
+    // Whoever was told 200 from the journal since we looked was told before this moment: judge again.
+    let stands = promised.is_none_or(|mark| app.journal.mark().is_ok_and(|now| now == mark));
+    Ok(stands.then_some(verdicts))
 }
 
 /// States of campaigns; None for one that is gone.

@@ -1,6 +1,7 @@
 //! Pages and endpoints of recipients: no login, cookie or script, and nothing changes by GET or HEAD.
 
 pub mod body;
+mod desk;
 pub(super) mod language;
 pub(super) mod page;
 mod unsubscribe;
@@ -18,6 +19,8 @@ use axum::{
     routing::get,
 };
 
+pub use desk::{Answer, Desk};
+
 use crate::{
     app::App,
     domain::tokens::{Purpose, Token},
@@ -31,6 +34,8 @@ pub struct Public {
     pub app: App,
     /// What happened since the start.
     pub counters: Arc<Counters>,
+    /// Where presses are handed in.
+    pub desk: Desk,
 }
 
 /// What the public pages count, for the operator's eyes.
@@ -43,9 +48,9 @@ pub struct Counters {
 }
 
 impl Public {
-    /// Over an installation, with counters at zero.
+    /// Over an installation, with counters at zero. Needs a running Tokio.
     pub fn new(app: App) -> Public {
-        Public { app, counters: Arc::default() }
+        Public { desk: Desk::open(app.clone()), app, counters: Arc::default() }
     }
 
     /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is

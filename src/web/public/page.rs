@@ -137,13 +137,7 @@ pub fn plain_http_refused(public: &Public, headers: &HeaderMap) -> Response {
     notice(public, headers, StatusCode::FORBIDDEN, title, sentences)
 }
 
-/// 503: what was asked for is not done; the link goes on working.
-pub fn database_failed(public: &Public, headers: &HeaderMap, error: &sqlx::Error) -> Response {
-    tracing::error!(%error, "the database fails");
-    unavailable(public, headers)
-}
-
-/// 503, with when to try again.
+/// 503: what was asked for is not done; the link goes on working, and the answer says when to try again.
 pub fn unavailable(public: &Public, headers: &HeaderMap) -> Response {
     let title = |lang: Lang| lang.pick("Pas pour l’instant", "Not right now");
     let sentences = |lang: Lang| {

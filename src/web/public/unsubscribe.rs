@@ -1,6 +1,6 @@
 //! `/o/TOKEN`: one-click by the mailbox provider (RFC 8058), and the page for the person (rules 8.1).
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -10,7 +10,7 @@ use axum::{
 };
 
 use super::{
-    Public,
+    Answer, Public,
     body::{self, Asked, BodyError, Choice},
     language,
     page::{self, Shell},
@@ -21,9 +21,12 @@ use crate::{
         suppressions::{Origin, SuppressionReason},
         tokens::{Purpose, Token},
     },
-    pipeline::suppress::{self, Reach, Refusal, Whom},
-    store::{self, Tx, campaigns, contacts, products, products::Product},
+    pipeline::press::{self, Press, Wish},
+    store::{self, Tx, contacts, products::Product},
 };
+
+/// How long a page waits for the database before it says less.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// GET and HEAD: says what can be stopped, and stops nothing (OC-7).
 pub async fn show(
@@ -35,13 +38,11 @@ pub async fn show(
     let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Unsubscribe)) else {
         return page::not_found(&public, &headers);
     };
-    match look_up(&public, &token).await {
-        Ok(reader) => page::render(&AskPage { shell: reader.shell(&public, query.as_deref(), &headers), reader }),
-        Err(error) => page::database_failed(&public, &headers, &error),
-    }
+    let reader = look_up(&public, &token).await;
+    page::render(&AskPage { shell: reader.shell(&public, query.as_deref(), &headers), reader })
 }
 
-/// POST: does it, and answers once it is on disk.
+/// POST: does it, and answers once it is on disk. A link of a test send changes nothing.
 pub async fn press(
     State(public): State<Public>,
     token: Result<Path<String>, PathRejection>,
@@ -60,51 +61,44 @@ pub async fn press(
     let Ok(asked) = asked else {
         return page::nothing_asked(&public, &headers);
     };
-    // In a task of its own: whoever posts and hangs up without waiting has refused all the same.
-    let work = tokio::spawn({
-        let public = public.clone();
-        async move { stop(&public, &token, asked).await }
-    });
-    let (reader, done) = match work.await {
-        Ok(Ok(stopped)) => stopped,
-        Ok(Err(error)) => return page::database_failed(&public, &headers, &error),
-        Err(_) => return page::failed(&public, &headers),
-    };
+    let answer = if token.test { Answer::Noted } else { public.desk.press(vec![wanted(&public, &token, asked)]).await };
+    if matches!(answer, Answer::Failed) {
+        return page::unavailable(&public, &headers);
+    }
     public.counters.unsubscribes.fetch_add(1, Ordering::Relaxed);
+    if asked == Asked::OneClick {
+        return one_click_answer(token.test);
+    }
+    // It is on disk: whatever fails now only makes the page say less.
+    let (reader, done) = match &answer {
+        Answer::Written(pressed) => (
+            look_up(&public, &token).await,
+            if pressed.iter().any(|one| one.product.is_some()) { Done::Product } else { Done::Everything },
+        ),
+        _ if token.test => (look_up(&public, &token).await, Done::Everything),
+        _ => (Reader::unknown(&token), if wants_product(&token, asked) { Done::Product } else { Done::Everything }),
+    };
+    page::render(&DonePage { shell: reader.shell(&public, query.as_deref(), &headers), reader, done })
+}
+
+fn wants_product(token: &Token, asked: Asked) -> bool {
     match asked {
-        Asked::OneClick => one_click_answer(token.test),
-        Asked::Form(_) => {
-            page::render(&DonePage { shell: reader.shell(&public, query.as_deref(), &headers), reader, done })
-        }
+        Asked::OneClick => token.product_scope,
+        Asked::Form(choice) => choice == Choice::Product,
     }
 }
 
-/// The refusal of a press, committed. A link of a test send changes nothing.
-async fn stop(public: &Public, token: &Token, asked: Asked) -> store::Result<(Reader, Done)> {
-    if token.test {
-        let reader = look_up(public, token).await?;
-        let done = Done::of(asked, token, &reader);
-        return Ok((reader, done));
-    }
-    let now = public.app.now();
-    let mut tx = public.app.db.write().await?;
-    let reader = Reader::load(&mut tx, token).await?;
-    let done = Done::of(asked, token, &reader);
-    let refusal = Refusal {
-        whom: Whom::Person(token.address),
-        reach: match (&done, &reader.product) {
-            (Done::Product, Some(product)) => Reach::Product(product.slug.clone()),
-            _ => Reach::Everything,
-        },
+/// What is to be written down.
+fn wanted(public: &Public, token: &Token, asked: Asked) -> Press {
+    Press {
+        person: token.address,
+        product: token.product,
+        campaign: token.campaign,
+        wish: if wants_product(token, asked) { Wish::ItsProduct } else { Wish::Everything },
         reason: SuppressionReason::Unsubscribe,
         origin: if asked == Asked::OneClick { Origin::OneClick } else { Origin::Page },
-        at: Some(now),
-        campaign_id: Some(i64::from(token.campaign)).filter(|id| *id != 0),
-        note: String::new(),
-    };
-    suppress::refuse(&mut tx, &public.app.keys.suppression, &refusal, now).await?;
-    tx.commit().await?;
-    Ok((reader, done))
+        at: public.app.now().as_millisecond(),
+    }
 }
 
 /// What the provider reads: short, no redirect (OC-5), no cookie.
@@ -113,9 +107,21 @@ fn one_click_answer(test: bool) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-async fn look_up(public: &Public, token: &Token) -> store::Result<Reader> {
-    let mut tx = public.app.db.read().await?;
-    Reader::load(&mut tx, token).await
+/// What is known of whom a token is about. While the database is away that is little, and one can
+/// refuse all the same.
+async fn look_up(public: &Public, token: &Token) -> Reader {
+    let reader = async {
+        let mut tx = public.app.db.read().await?;
+        Reader::load(&mut tx, token).await
+    };
+    match tokio::time::timeout(PATIENCE, reader).await {
+        Ok(Ok(reader)) => reader,
+        failed => {
+            let error = failed.ok().and_then(store::Result::err);
+            tracing::warn!(?error, "the database does not answer; a page says less");
+            Reader::unknown(token)
+        }
+    }
 }
 
 /// What is left of whom and what a token is about.
@@ -132,7 +138,13 @@ impl Reader {
         let contact = contacts::by_hash(tx, token.address).await?;
         let masked = contact.as_ref().and_then(|c| Address::parse(&c.address).ok()).map(|a| a.masked());
         let language = contact.map(|c| c.language).unwrap_or_default();
-        Ok(Reader { masked, language, product: product(tx, token).await?, test: token.test })
+        let product = press::product(tx, token.product, token.campaign).await?;
+        Ok(Reader { masked, language, product, test: token.test })
+    }
+
+    /// All that can be said while the database is away.
+    fn unknown(token: &Token) -> Reader {
+        Reader { masked: None, language: String::new(), product: None, test: token.test }
     }
 
     fn shell(&self, public: &Public, query: Option<&str>, headers: &HeaderMap) -> Shell {
@@ -141,32 +153,11 @@ impl Reader {
     }
 }
 
-/// The product of a token: by its id, else that of its campaign, else none, and then a refusal is of everything.
-async fn product(tx: &mut Tx, token: &Token) -> store::Result<Option<Product>> {
-    if let Some(product) = products::by_id(tx, i64::from(token.product)).await? {
-        return Ok(Some(product));
-    }
-    match campaigns::by_id(tx, i64::from(token.campaign)).await? {
-        Some(campaign) => products::by_slug(tx, &campaign.product).await,
-        None => Ok(None),
-    }
-}
-
 /// What was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     Product,
     Everything,
-}
-
-impl Done {
-    fn of(asked: Asked, token: &Token, reader: &Reader) -> Done {
-        let product_only = match asked {
-            Asked::OneClick => token.product_scope,
-            Asked::Form(choice) => choice == Choice::Product,
-        };
-        if product_only && reader.product.is_some() { Done::Product } else { Done::Everything }
-    }
 }
 
 #[derive(Template)]
@@ -194,6 +185,8 @@ impl DonePage {
     }
 
     fn stopped_product(&self) -> Option<&str> {
-        self.reader.product.as_ref().filter(|_| self.done == Done::Product).map(|p| p.name.as_str())
+        let nameless = self.shell.lang.pick("ce sujet", "this subject");
+        let name = self.reader.product.as_ref().map_or(nameless, |product| product.name.as_str());
+        (self.done == Done::Product).then_some(name)
     }
 }

@@ -1,0 +1,188 @@
+//! The desk: presses that come together share one transaction, and none is refused.
+//!
+//! A press is answered once it is on disk: in the database, or in the journal while the database is
+//! away or does not answer in time. Whoever hangs up before the answer has pressed all the same.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    app::App,
+    pipeline::press::{self, Press, Pressed, TOGETHER},
+};
+
+/// Presses that wait, at most; whoever comes then waits to be let in.
+const QUEUE: usize = 4096;
+/// How long a press waits for the database before it goes into the journal.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a database that is away is looked for.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The way to the desk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    asks: mpsc::Sender<Ask>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// What became of the presses of one request.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// In the database.
+    Written(Vec<Pressed>),
+    /// In the journal: promised, and applied before anything else is decided.
+    Noted,
+    /// Nowhere: neither the database nor the journal can be written.
+    Failed,
+}
+
+#[derive(Debug)]
+enum Ask {
+    Press(Vec<Press>, oneshot::Sender<Answer>),
+    Close,
+}
+
+impl Desk {
+    /// Opens a desk. It ends when every clone of it is gone, or when it is closed.
+    pub fn open(app: App) -> Desk {
+        let (asks, inbox) = mpsc::channel(QUEUE);
+        let task = tokio::spawn(Clerk { app, returning: None }.work(inbox));
+        Desk { asks, task: Arc::new(Mutex::new(Some(task))) }
+    }
+
+    /// Hands in the presses of one request, which are written together, and waits until they are on disk.
+    pub async fn press(&self, presses: Vec<Press>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        if let Err(error) = self.asks.try_send(Ask::Press(presses, answer)) {
+            let mpsc::error::TrySendError::Full(ask) = error else { return Answer::Failed };
+            let asks = self.asks.clone();
+            // In a task of its own: whoever hangs up while waiting to be let in has pressed.
+            tokio::spawn(async move { asks.send(ask).await });
+        }
+        answered.await.unwrap_or(Answer::Failed)
+    }
+
+    /// Ends what was handed in, then closes.
+    pub async fn close(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            let _ = self.asks.send(Ask::Close).await;
+            let _ = task.await;
+        }
+    }
+}
+
+struct Clerk {
+    app: App,
+    /// While the database is away: whoever waits for its return, and applies the journal then.
+    returning: Option<JoinHandle<()>>,
+}
+
+impl Clerk {
+    async fn work(mut self, mut inbox: mpsc::Receiver<Ask>) {
+        if !self.app.journal.mark().is_ok_and(|mark| mark.is_empty()) {
+            self.wait_for_return();
+        }
+        let mut asks = Vec::new();
+        loop {
+            if inbox.recv_many(&mut asks, TOGETHER).await == 0 {
+                break;
+            }
+            let (mut presses, mut waiting, mut closing) = (Vec::new(), Vec::new(), false);
+            for ask in asks.drain(..) {
+                match ask {
+                    Ask::Press(some, answer) => {
+                        waiting.push((some.len(), answer));
+                        presses.extend(some);
+                    }
+                    Ask::Close => closing = true,
+                }
+            }
+            if !presses.is_empty() {
+                self.answer(presses, waiting).await;
+            }
+            if closing {
+                break;
+            }
+        }
+        if let Some(returning) = self.returning {
+            returning.abort();
+        }
+    }
+
+    async fn answer(&mut self, presses: Vec<Press>, waiting: Vec<(usize, oneshot::Sender<Answer>)>) {
+        let written = if self.is_away() { None } else { self.write(&presses).await };
+        match written {
+            Some(pressed) => {
+                let mut pressed = pressed.into_iter();
+                for (n, answer) in waiting {
+                    // Whoever hung up needs no answer.
+                    let _ = answer.send(Answer::Written(pressed.by_ref().take(n).collect()));
+                }
+            }
+            None => {
+                let answer = if self.note(presses).await { Answer::Noted } else { Answer::Failed };
+                for (_, waits) in waiting {
+                    let _ = waits.send(answer.clone());
+                }
+            }
+        }
+    }
+
+    /// Into the database; none when it fails or takes too long, and is away from then on. A commit
+    /// whose answer is lost does no harm: what is written twice is written once.
+    async fn write(&mut self, presses: &[Press]) -> Option<Vec<Pressed>> {
+        match timeout(PATIENCE, press::write(&self.app, presses)).await {
+            Ok(Ok(pressed)) => return Some(pressed),
+            Ok(Err(error)) => tracing::error!(%error, "the database fails; refusals go into the journal"),
+            Err(_) => tracing::error!("the database does not answer in time; refusals go into the journal"),
+        }
+        self.wait_for_return();
+        None
+    }
+
+    /// Into the journal; false when that fails, too.
+    async fn note(&self, presses: Vec<Press>) -> bool {
+        let app = self.app.clone();
+        match tokio::task::spawn_blocking(move || press::note(&app, &presses)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the journal cannot be written; refusals are answered 503");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn is_away(&mut self) -> bool {
+        if self.returning.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.returning = None;
+        }
+        self.returning.is_some()
+    }
+
+    fn wait_for_return(&mut self) {
+        let app = self.app.clone();
+        self.returning.get_or_insert_with(|| {
+            tokio::spawn(async move {
+                let mut tries = 0u32;
+                while let Err(error) = press::settle(&app).await {
+                    // Said at once, and then twice a minute: it may last.
+                    if tries.is_multiple_of(150) {
+                        tracing::warn!(%error, "the journal waits for the database");
+                    }
+                    tries += 1;
+                    sleep(AGAIN).await;
+                }
+            })
+        });
+    }
+}
