@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use limits::LimitSettings;
 
-use crate::domain::{lang::Lang, stops::Thresholds, windows::Windows};
+use crate::domain::{campaign_file::Mailbox, lang::Lang, stops::Thresholds, windows::Windows};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -69,6 +69,8 @@ pub struct Smtp {
     pub feedback_sender_id: Option<String>,
     /// Hours after which a deferred message is given up.
     pub give_up_hours: u32,
+    /// From whom the program itself writes: confirmations, copies. None: as the newest campaign does.
+    pub from: Option<Mailbox>,
 }
 
 /// `[public]`
@@ -229,6 +231,7 @@ struct SmtpText {
     hello: Option<String>,
     feedback_sender_id: Option<String>,
     give_up_hours: Option<u32>,
+    from: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -297,6 +300,7 @@ impl Settings {
             "OUINON_SMTP_HELLO" => self.smtp.hello = text,
             "OUINON_SMTP_FEEDBACK_SENDER_ID" => self.smtp.feedback_sender_id = text,
             "OUINON_SMTP_GIVE_UP_HOURS" => self.smtp.give_up_hours = number("smtp.give_up_hours", &value)?,
+            "OUINON_SMTP_FROM" => self.smtp.from = text,
             "OUINON_PUBLIC_URL" => self.public.url = text,
             "OUINON_PUBLIC_PROXIES" => {
                 self.public.proxies = value.split(',').map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect();
@@ -394,7 +398,12 @@ fn check_smtp(smtp: SmtpText) -> Result<Smtp, ConfigError> {
         hello: smtp.hello,
         feedback_sender_id: smtp.feedback_sender_id,
         give_up_hours: smtp.give_up_hours.unwrap_or(72),
+        from: smtp.from.as_deref().map(check_from).transpose()?,
     })
+}
+
+fn check_from(text: &str) -> Result<Mailbox, ConfigError> {
+    Mailbox::parse(text).map_err(|message| ConfigError::Value { setting: "smtp.from", message })
 }
 
 /// https anywhere, http on loopback only: a link in a mail must not travel in the clear (OC-1).

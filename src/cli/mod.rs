@@ -12,6 +12,7 @@ pub mod import;
 pub mod init;
 pub mod output;
 pub mod product;
+pub mod request;
 pub mod rules;
 pub mod serve;
 pub mod suppress;
@@ -59,6 +60,9 @@ enum Command {
     /// What people said yes and no to
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
+    /// What people asked for by the pages: copies, corrections, erasures
+    #[command(subcommand)]
+    Request(request::RequestCommand),
     /// Standing refusals: add, check, lift, import, export
     #[command(subcommand)]
     Suppress(suppress::SuppressCommand),
@@ -136,6 +140,7 @@ impl Cli {
             Command::Product(command) => product::run(&open().await?, command, json).await,
             Command::Contact(command) => contact::run(&open().await?, command, json).await,
             Command::Consent(command) => consent::run(&open().await?, command, json).await,
+            Command::Request(command) => request::run(&open().await?, command, json).await,
             Command::Suppress(command) => suppress::run(&open().await?, command, json).await,
             Command::Explain(args) => explain::run(&open().await?, args, json).await,
             Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),

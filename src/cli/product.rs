@@ -24,6 +24,9 @@ pub enum ProductCommand {
         /// Its offer concerns people's profession
         #[arg(long)]
         for_business: bool,
+        /// Not shown to everybody: in no list of choices, and no subscription form
+        #[arg(long)]
+        not_public: bool,
     },
     /// List the products
     List,
@@ -32,12 +35,21 @@ pub enum ProductCommand {
 /// Runs a product command.
 pub async fn run(app: &App, command: ProductCommand, json: bool) -> anyhow::Result<ExitCode> {
     match command {
-        ProductCommand::Add { slug, name, for_business } => add(app, &slug, name.as_deref(), for_business, json).await,
+        ProductCommand::Add { slug, name, for_business, not_public } => {
+            add(app, &slug, name.as_deref(), for_business, !not_public, json).await
+        }
         ProductCommand::List => list(app, json).await,
     }
 }
 
-async fn add(app: &App, slug: &str, name: Option<&str>, for_business: bool, json: bool) -> anyhow::Result<ExitCode> {
+async fn add(
+    app: &App,
+    slug: &str,
+    name: Option<&str>,
+    for_business: bool,
+    public: bool,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     if !(1..=64).contains(&slug.len()) || !slug.bytes().all(allowed) || slug.starts_with('-') {
         return Err(
@@ -54,6 +66,9 @@ async fn add(app: &App, slug: &str, name: Option<&str>, for_business: bool, json
         return Err(Failure::Input(format!("there is a product {:?} already", same.slug)).into());
     }
     products::add(&mut tx, slug, name, for_business, app.now().as_millisecond()).await?;
+    if !public {
+        products::publish(&mut tx, slug, false).await?;
+    }
     let added = products::by_slug(&mut tx, slug).await?;
     tx.commit().await?;
     match added {
@@ -74,9 +89,10 @@ async fn list(app: &App, json: bool) -> anyhow::Result<ExitCode> {
         println!("no products yet; add one: ouinon product add crm --name CRM --for-business");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = output::table(&["slug", "name", "for business"]);
-    for Product { slug, name, for_business, .. } in products {
-        table.add_row([slug, name, if for_business { "yes".into() } else { "no".to_owned() }]);
+    let mut table = output::table(&["slug", "name", "for business", "public"]);
+    let word = |yes: bool| if yes { "yes".to_owned() } else { "no".to_owned() };
+    for Product { slug, name, for_business, public, .. } in products {
+        table.add_row([slug, name, word(for_business), word(public)]);
     }
     println!("{table}");
     Ok(ExitCode::SUCCESS)

@@ -39,6 +39,8 @@ words! {
         Click = "click",
         /// A pixel.
         Open = "open",
+        /// What a press wrote, so that it alone can be taken back. In no mail, only on the page after the press.
+        Receipt = "receipt",
     }
 }
 
@@ -162,8 +164,11 @@ mod tests {
         assert_eq!(keys(2, &[2, 1]).verify(GOLDEN), Ok(token()));
         let numbers: Vec<u8> = Purpose::ALL.iter().map(|purpose| *purpose as u8).collect();
         let words: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.as_str()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7]);
-        assert_eq!(words, ["unsubscribe", "preferences", "why", "view", "confirm", "answer", "click", "open"]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(
+            words,
+            ["unsubscribe", "preferences", "why", "view", "confirm", "answer", "click", "open", "receipt"]
+        );
     }
 
     const GOLDEN: &str = "AQEAAgAAAAMAARFwBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwdqsvXcNDXtaTY1zEjAm1hX";

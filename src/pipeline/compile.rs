@@ -120,7 +120,7 @@ fn controller(app: &App) -> Controller {
 
 /// The signer of the sender's domain, or of the nearest parent that has a key: DMARC's relaxed
 /// alignment accepts it (H-4).
-fn signer(app: &App, domain: &str) -> Result<Option<Signer>, Unusable> {
+pub(super) fn signer(app: &App, domain: &str) -> Result<Option<Signer>, Unusable> {
     let folder = App::keys_folder(&app.config).join("dkim");
     for domain in covering_domains(domain) {
         let folder = folder.join(domain);

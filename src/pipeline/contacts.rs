@@ -18,6 +18,7 @@ use crate::{
             dates::Order,
             lines::{Facts, LineReader},
         },
+        requests::RequestKind,
         suppressions::Origin,
     },
     store::{
@@ -26,6 +27,7 @@ use crate::{
         contacts::{self, Contact},
         deliveries::{self, OfContact},
         events::{self, OfPerson},
+        requests,
     },
 };
 
@@ -44,6 +46,9 @@ pub struct Dossier {
     pub events: Vec<Event>,
     /// Standing suppressions that concern the person.
     pub suppressions: Vec<Refused>,
+    /// What the person asked of the operator.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Request>,
 }
 
 /// An event of consent.
@@ -85,6 +90,17 @@ pub struct Event {
     pub kind: String,
     pub class: String,
     pub at: String,
+}
+
+/// Something that the person asked of the operator.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each is the column of its name, instants as RFC 3339")]
+pub struct Request {
+    pub kind: RequestKind,
+    pub text: String,
+    pub received_at: String,
+    pub due_on: String,
+    pub done_at: Option<String>,
 }
 
 /// A standing suppression, as far as it is known whom and what it covers.
@@ -130,6 +146,7 @@ pub async fn dossier(app: &App, address: &Address) -> store::Result<Dossier> {
         deliveries: deliveries::of_contact(&mut tx, id).await?.into_iter().map(delivery).collect(),
         events: events::of_person(&mut tx, hash).await?.into_iter().map(event).collect(),
         suppressions: findings.into_iter().map(Refused::from).collect(),
+        requests: requests::of_person(&mut tx, hash).await?.into_iter().map(request).collect(),
     })
 }
 
@@ -325,6 +342,16 @@ fn delivery(d: OfContact) -> Delivery {
 
 fn event(e: OfPerson) -> Event {
     Event { campaign: e.campaign, kind: e.kind, class: e.class, at: instant(e.at) }
+}
+
+fn request(r: requests::Request) -> Request {
+    Request {
+        kind: r.kind,
+        text: r.text,
+        received_at: instant(r.received_at),
+        due_on: r.due_on,
+        done_at: r.done_at.map(instant),
+    }
 }
 
 /// Milliseconds as people and scripts read them.

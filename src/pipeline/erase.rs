@@ -12,7 +12,7 @@ use crate::{
     store::{
         self, Tx,
         consents::{self, Consent, ConsentPurpose},
-        contacts, deliveries, suppressions,
+        contacts, deliveries, requests, suppressions,
     },
 };
 
@@ -47,6 +47,7 @@ pub async fn erase(
     let cancelled = deliveries::cancel_contact(tx, contact.id, now.as_millisecond()).await?;
     deliveries::forget_contact(tx, contact.id).await?;
     suppressions::forget_address(tx, hash).await?;
+    requests::forget(tx, hash).await?;
     contacts::delete(tx, contact.id).await?;
     Ok(Some(Erased { cancelled }))
 }

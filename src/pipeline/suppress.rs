@@ -182,6 +182,65 @@ pub async fn lift(tx: &mut Tx, id: i64, because: &str, now: Timestamp) -> Result
     }
 }
 
+/// How long after a press the person may take it back.
+pub const UNDO_MINUTES: i64 = 60;
+
+/// What became of taking back a press.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undone {
+    /// What the press wrote is lifted.
+    Now,
+    /// It was lifted before.
+    Before,
+    /// Too long ago: it stands.
+    TooLate,
+    /// No press of this person wrote such an entry.
+    Unknown,
+}
+
+/// Takes back what one press of the person wrote, and nothing else: an older refusal, another press and
+/// what was said about consent stay as they are. The link came by mail and the press is a POST, which is
+/// the double opt-in that SUP-7 asks for; a yes to a product is not among what is written, for it would
+/// lift older refusals too.
+pub async fn undo(tx: &mut Tx, person: AddressHash, id: i64, now: Timestamp) -> store::Result<Undone> {
+    lock_person(tx, person).await?;
+    let Some(entry) = suppressions::by_id(tx, id).await?.filter(|e| is_a_press(e, person)) else {
+        return Ok(Undone::Unknown);
+    };
+    if entry.lifted_at.is_some() {
+        return Ok(Undone::Before);
+    }
+    if !may_be_undone(&entry, now) {
+        return Ok(Undone::TooLate);
+    }
+    suppressions::lift(tx, id, UNDONE, now.as_millisecond()).await?;
+    if let Some(campaign) = entry.campaign_id {
+        let undo = Event {
+            campaign_id: campaign,
+            kind: EventKind::Undo,
+            class: "",
+            address_hash: person,
+            at: now.as_millisecond(),
+        };
+        events::add(tx, &[undo]).await?;
+    }
+    Ok(Undone::Now)
+}
+
+/// Whether a standing entry can still be taken back by the person who pressed.
+pub fn may_be_undone(entry: &Entry, now: Timestamp) -> bool {
+    let age = now.as_millisecond() - entry.recorded_at;
+    entry.lifted_at.is_none() && (0..UNDO_MINUTES * 60_000).contains(&age)
+}
+
+/// Whether an entry was written by a press of this person on a page.
+pub fn is_a_press(entry: &Entry, person: AddressHash) -> bool {
+    entry.hash() == Some(person) && entry.origin == Origin::Page && entry.reason == SuppressionReason::Unsubscribe
+}
+
+/// Written with what the person took back.
+const UNDONE: &str = "undone by the person on the page of the mailed link (double opt-in, SUP-7)";
+
 /// Lifts by hand every standing entry of one address (those of its domain are others' too and stay).
 /// Refused whole when one of them is the person's own act.
 pub async fn lift_address(
@@ -262,6 +321,11 @@ impl Subject {
             Subject::Foreign(text) | Subject::Domain(text) => text.bytes().fold(0, |sum: u8, b| sum.wrapping_add(b)),
         }
     }
+}
+
+/// Makes other transactions that write what one person says wait until this one ends.
+pub async fn lock_person(tx: &mut Tx, person: AddressHash) -> store::Result<()> {
+    suppressions::lock(tx, &[hash_slot(person)].into()).await
 }
 
 /// What transactions about one person wait for (`store::suppressions::lock`).

@@ -169,6 +169,12 @@ const DELETE: Sql = Sql::same("DELETE FROM contact WHERE id = $1");
 const PAUSE: Sql =
     Sql::same("UPDATE contact SET paused_until = $2, changed_at = $3, version = version + 1 WHERE id = $1");
 
+const SPEAK: Sql = Sql::same("UPDATE contact SET language = $2, changed_at = $3, version = version + 1 WHERE id = $1");
+const HEARD: Sql = Sql::same(
+    "UPDATE contact SET last_activity = 'form', last_activity_at = $2, changed_at = $3, version = version + 1
+     WHERE id = $1",
+);
+
 /// Adds contacts, or changes those that have the same address hash. Never touches a refusal or a pause.
 pub async fn save(tx: &mut Tx, contacts: &[Contact]) -> Result<()> {
     if contacts.is_empty() {
@@ -224,4 +230,16 @@ pub async fn delete(tx: &mut Tx, id: i64) -> Result<()> {
 pub async fn pause(tx: &mut Tx, id: i64, until: &str, now: i64) -> Result<()> {
     let sql = PAUSE.on(tx);
     on!(tx, |c| sqlx::query(sql).bind(id).bind(until).bind(now).execute(c).await.map(|_| ()))
+}
+
+/// Notes the language that the person chose.
+pub async fn speak(tx: &mut Tx, id: i64, language: &str, now: i64) -> Result<()> {
+    let sql = SPEAK.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(language).bind(now).execute(c).await.map(|_| ()))
+}
+
+/// Notes that the person sent a form of ours at the instant `at` (RFC 3339): their last contact (RET-3).
+pub async fn heard(tx: &mut Tx, id: i64, at: &str, now: i64) -> Result<()> {
+    let sql = HEARD.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(at).bind(now).execute(c).await.map(|_| ()))
 }

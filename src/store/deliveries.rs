@@ -277,6 +277,14 @@ const OF_CONTACT: Sql = Sql::same(
      d.ended_at, d.bounce_class, d.reply FROM campaign c JOIN delivery d ON d.campaign_id = c.id AND d.contact_id = $1
      ORDER BY c.id",
 );
+const JUST_LEFT: Sql = Sql::same(
+    "SELECT c.product, MAX(d.submitted_at) AS submitted_at
+     FROM campaign c JOIN delivery d ON d.campaign_id = c.id AND d.address_hash = $1
+     WHERE c.id <> $2 AND (c.finished_at IS NULL OR c.finished_at >= $3) AND d.submitted_at >= $3
+     AND d.state IN ('submitting', 'accepted', 'unknown') GROUP BY c.product ORDER BY c.product",
+);
+const OF_PERSON: Sql =
+    Sql::same("SELECT state, code, submitted_at FROM delivery WHERE campaign_id = $1 AND address_hash = $2");
 const TALLY: Sql = Sql::same(
     "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
      WHERE campaign_id = $1 GROUP BY state, code, relationship, provider_group",
@@ -443,6 +451,31 @@ pub async fn forget_contact(tx: &mut Tx, contact: i64) -> Result<()> {
 pub async fn of_contact(tx: &mut Tx, contact: i64) -> Result<Vec<OfContact>> {
     let sql = OF_CONTACT.on(tx);
     on!(tx, |c| sqlx::query_as(sql).bind(contact).fetch_all(c).await)
+}
+
+/// What left for a person since `since`, by product: slug, and when the last of it was submitted. The
+/// message of campaign `but` is in the person's hands already.
+pub async fn just_left(tx: &mut Tx, hash: AddressHash, but: i64, since: i64) -> Result<Vec<(String, i64)>> {
+    let sql = JUST_LEFT.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(hash.0.as_slice()).bind(but).bind(since).fetch_all(c).await)
+}
+
+/// One campaign's delivery to a person.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct OfPerson {
+    /// Where it stands.
+    #[sqlx(try_from = "String")]
+    pub state: DeliveryState,
+    /// Code of the basis or reason.
+    pub code: String,
+    /// When it was submitted, in milliseconds.
+    pub submitted_at: Option<i64>,
+}
+
+/// The delivery of a campaign to the person of this address hash.
+pub async fn of_person(tx: &mut Tx, campaign: i64, hash: AddressHash) -> Result<Option<OfPerson>> {
+    let sql = OF_PERSON.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(hash.0.as_slice()).fetch_optional(c).await)
 }
 
 /// How many deliveries of a campaign stand where. Their sum is what was asked.

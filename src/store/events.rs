@@ -16,6 +16,10 @@ words! {
         Open = "open",
         /// A tracked link was followed.
         Click = "click",
+        /// The person took back their own unsubscribe, right after it (SUP-7).
+        Undo = "undo",
+        /// Why the person unsubscribed, in a word of ours: the class.
+        Why = "reason",
     }
 }
 
@@ -27,6 +31,9 @@ const ADD: Sql = Sql::twin(
      SELECT r.campaign_id, r.kind, r.class, decode(r.address_hash, 'hex'), r.at
      FROM json_to_recordset(CAST($1 AS json)) AS r(campaign_id bigint, kind text, class text, address_hash text,
      at bigint)",
+);
+const HAS_SINCE: Sql = Sql::same(
+    "SELECT EXISTS (SELECT 1 FROM event WHERE campaign_id = $1 AND kind = $2 AND address_hash = $3 AND at >= $4)",
 );
 const COUNT: Sql = Sql::same(
     "SELECT kind, class, CAST(COUNT(DISTINCT address_hash) AS BIGINT) FROM event WHERE campaign_id = $1
@@ -83,6 +90,18 @@ pub async fn add(tx: &mut Tx, events: &[Event]) -> Result<()> {
     }
     let (sql, rows) = (ADD.on(tx), super::json(events));
     on!(tx, |c| sqlx::query(sql).bind(rows).execute(c).await.map(|_| ()))
+}
+
+/// Whether a person has an event of the kind and campaign since `since`.
+pub async fn has_since(tx: &mut Tx, campaign: i64, kind: EventKind, hash: AddressHash, since: i64) -> Result<bool> {
+    let sql = HAS_SINCE.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql)
+        .bind(campaign)
+        .bind(kind.as_str())
+        .bind(hash.0.as_slice())
+        .bind(since)
+        .fetch_one(c)
+        .await)
 }
 
 /// How many people did what: kind, class, people.

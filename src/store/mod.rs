@@ -15,7 +15,9 @@ pub mod facts;
 pub mod imports;
 pub mod keys;
 pub mod products;
+pub mod requests;
 pub mod suppressions;
+pub mod wordings;
 pub mod workers;
 
 pub use engine::{Db, OpenError, Sql, Tx};

@@ -21,6 +21,7 @@ mod one_click;
 mod people;
 mod postgres;
 mod program;
+mod public;
 mod race;
 mod sending;
 mod serving;

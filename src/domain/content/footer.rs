@@ -36,6 +36,10 @@ pub(super) fn paragraphs<'a>(
     if let Some(url) = injected.why_url {
         why.extend([Span::Text(" ".into()), Span::Link { label: lang.pick("En savoir plus", "Learn more"), url }]);
     }
+    if let Some(url) = injected.view_url {
+        let label = lang.pick("Lire ce message dans un navigateur", "Read this message in a browser");
+        why.extend([Span::Text(" ".into()), Span::Link { label, url }]);
+    }
     out.push(plain(why));
     out.push(unsubscribe(frozen, injected, lang));
     if frozen.kind != CampaignKind::Service {

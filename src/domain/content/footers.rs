@@ -53,7 +53,7 @@ enum Part {
     Link(usize),
 }
 
-const LINKS: usize = 3;
+const LINKS: usize = 4;
 
 /// The links of a message, each None or different for each person. What else there is in `injected`
 /// depends on few things that people share: it belongs into [`Key`], or here.
@@ -63,12 +63,13 @@ fn links<'a>(injected: &Injected<'a>) -> [Option<&'a str>; LINKS] {
         unsubscribe_url,
         preferences_url,
         why_url,
+        view_url,
         source: _,
         source_kind: _,
         collected_at: _,
         test: _,
     } = *injected;
-    [Some(unsubscribe_url), preferences_url, why_url]
+    [Some(unsubscribe_url), preferences_url, why_url, view_url]
 }
 
 impl Footers {
@@ -127,11 +128,12 @@ impl Footers {
     fn make(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Parts {
         let places: Vec<String> = (0..LINKS).map(|n| format!("{PLACE}{n}")).collect();
         let place = |n: usize, link: Option<&str>| link.map(|_| places[n].as_str());
-        let [unsubscribe, preferences, why] = links(injected);
+        let [unsubscribe, preferences, why, view] = links(injected);
         let injected = Injected {
             unsubscribe_url: place(0, unsubscribe).unwrap_or_default(),
             preferences_url: place(1, preferences),
             why_url: place(2, why),
+            view_url: place(3, view),
             ..*injected
         };
         let paragraphs = footer::paragraphs(frozen, country, &injected, lang);

@@ -176,6 +176,7 @@ fn probe(file: &CampaignFile, frozen: &Frozen) -> Result<Vec<Finding>, Problems>
         unsubscribe_url: "https://unsubscribe.example/o/0123456789012345678901234567890123456789012345678901234567890123",
         preferences_url: None,
         why_url: None,
+        view_url: None,
         source: None,
         source_kind: SourceKind::DirectForm,
         collected_at: None,

@@ -98,6 +98,8 @@ pub struct Injected<'a> {
     pub preferences_url: Option<&'a str>,
     /// Opens "why did I get this?", if there is such a page.
     pub why_url: Option<&'a str>,
+    /// Opens the message in a browser, if there is such a page.
+    pub view_url: Option<&'a str>,
     /// Where the address comes from, in the words of the import.
     pub source: Option<&'a str>,
     /// Kind of that source.
@@ -137,6 +139,16 @@ pub enum Html {
     Plain(String),
     /// As it goes over the wire, in the encoding that [`Message::encoded_by`] was given.
     Encoded(String),
+}
+
+/// Why a person got the message, in the sentence that it carried (GD-1).
+pub fn reason(frozen: &Frozen, basis: Basis, lang: Lang) -> String {
+    sentences::reason(frozen, basis, lang)
+}
+
+/// Where an address comes from: in the words of the import, else by its kind (GD-3).
+pub fn source(words: &str, kind: SourceKind, lang: Lang) -> String {
+    sentences::source_in_words(Some(words), kind, lang)
 }
 
 /// A frozen campaign, compiled: made once, shared by the senders.

@@ -68,8 +68,7 @@ pub(super) fn reason(frozen: &Frozen, basis: Basis, lang: Lang) -> String {
 
 /// Where the address comes from (GDPR 14(2)(f)).
 pub(super) fn source(injected: &Injected<'_>, lang: Lang) -> String {
-    let words = injected.source.map(str::trim).filter(|s| !s.is_empty());
-    let words = words.map_or_else(|| kind_of_source(injected.source_kind, lang).to_owned(), str::to_owned);
+    let words = source_in_words(injected.source, injected.source_kind, lang);
     match injected.collected_at {
         Some(date) => lang.pick(
             format!("Source de votre adresse : {words} (recueillie le {}).", date.strftime("%d/%m/%Y")),
@@ -77,6 +76,12 @@ pub(super) fn source(injected: &Injected<'_>, lang: Lang) -> String {
         ),
         None => lang.pick(format!("Source de votre adresse : {words}."), format!("Source of your address: {words}.")),
     }
+}
+
+/// Where an address comes from: in the words of the import, else by its kind.
+pub(super) fn source_in_words(words: Option<&str>, kind: SourceKind, lang: Lang) -> String {
+    let words = words.map(str::trim).filter(|s| !s.is_empty());
+    words.map_or_else(|| kind_of_source(kind, lang).to_owned(), str::to_owned)
 }
 
 fn kind_of_source(kind: SourceKind, lang: Lang) -> &'static str {

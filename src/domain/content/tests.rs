@@ -80,6 +80,7 @@ fn injected() -> Injected<'static> {
         unsubscribe_url: UNSUBSCRIBE,
         preferences_url: None,
         why_url: None,
+        view_url: None,
         source: Some("Salon de Lyon 2025"),
         source_kind: SourceKind::Event,
         collected_at: Some(date(2025, 3, 18)),

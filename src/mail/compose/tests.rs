@@ -394,6 +394,7 @@ proptest! {
             unsubscribe_url: "https://u.example/o/0123456789=0123456789&0123456789-0123456789_0123456789",
             preferences_url: None,
             why_url: Some("https://u.example/w/1"),
+            view_url: Some("https://u.example/v/1"),
             source: Some(&source),
             source_kind: SourceKind::Partner,
             collected_at: None,

@@ -107,6 +107,9 @@ struct Draft<'a> {
     merge: MergeContact,
     token: String,
     unsubscribe_url: String,
+    preferences_url: String,
+    why_url: String,
+    view_url: String,
 }
 
 impl<'a> Draft<'a> {
@@ -117,18 +120,34 @@ impl<'a> Draft<'a> {
         basis: Basis,
         copy: Copy,
     ) -> Result<Draft<'a>, PrepareError> {
-        let token = app.keys.tokens.sign(&token(app, campaign, contact, copy != Copy::Real));
+        let theirs = token(app, campaign, contact, copy != Copy::Real);
+        let token = app.keys.tokens.sign(&theirs);
         let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
-        let unsubscribe_url = format!("{base}/o/{token}");
-        Ok(Draft { app, campaign, contact, basis, copy, merge: merge(contact), token, unsubscribe_url })
+        // A token of one purpose opens nothing else.
+        let link =
+            |page: char, purpose| format!("{base}/{page}/{}", app.keys.tokens.sign(&Token { purpose, ..theirs }));
+        Ok(Draft {
+            app,
+            campaign,
+            contact,
+            basis,
+            copy,
+            merge: merge(contact),
+            unsubscribe_url: format!("{base}/o/{token}"),
+            preferences_url: link('p', TokenPurpose::Preferences),
+            why_url: link('w', TokenPurpose::Why),
+            view_url: link('v', TokenPurpose::View),
+            token,
+        })
     }
 
     fn injected(&self) -> Injected<'_> {
         Injected {
             basis: self.basis,
             unsubscribe_url: &self.unsubscribe_url,
-            preferences_url: None,
-            why_url: None,
+            preferences_url: Some(&self.preferences_url),
+            why_url: Some(&self.why_url),
+            view_url: Some(&self.view_url),
             source: Some(self.contact.source.as_str()).filter(|s| !s.is_empty()),
             source_kind: self.contact.source_kind,
             collected_at: Dated::read(&self.contact.collected_at).known().map(|when| when.local_date(self.app.tz())),

@@ -50,19 +50,29 @@ const PATIENCE: usize = 1024 * 1024;
 
 /// Reads what a POST asks for, in either encoding (OC-3).
 pub async fn read(request: Request) -> Result<Asked, BodyError> {
+    asked(&fields(request).await?)
+}
+
+/// The fields of a form, in their order, in either encoding.
+pub async fn fields(request: Request) -> Result<Vec<(String, String)>, BodyError> {
     let (parts, body) = request.into_parts();
     let bytes = collect(&parts.headers, body).await?;
     let kind = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?").to_owned());
     let essence = kind.as_deref().map(|k| k.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
-    let fields = match essence.as_deref() {
+    match essence.as_deref() {
         // RFC 8058 names the two encodings; a client that names none sends the simpler one.
         None | Some("" | "application/x-www-form-urlencoded") => {
-            form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+            Ok(form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.into_owned())).collect())
         }
-        Some("multipart/form-data") => multipart(Request::from_parts(parts, Body::from(bytes))).await?,
-        Some(_) => return Err(BodyError::Nothing),
-    };
-    asked(&fields)
+        Some("multipart/form-data") => multipart(Request::from_parts(parts, Body::from(bytes))).await,
+        Some(_) => Err(BodyError::Nothing),
+    }
+}
+
+/// The value of a field that stands once.
+pub fn one<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+    let mut values = fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
+    values.next().filter(|_| values.next().is_none())
 }
 
 fn asked(fields: &[(String, String)]) -> Result<Asked, BodyError> {

@@ -4,7 +4,11 @@ pub mod body;
 mod desk;
 pub(super) mod language;
 pub(super) mod page;
+mod preferences;
+mod receipt;
 mod unsubscribe;
+mod view;
+mod why;
 
 use std::sync::{
     Arc,
@@ -62,6 +66,11 @@ impl Public {
         }
         token
     }
+
+    /// The link of another purpose of whoever holds this one: from page to page.
+    fn sign(&self, token: &Token, purpose: Purpose) -> String {
+        self.app.keys.tokens.sign(&Token { purpose, ..*token })
+    }
 }
 
 const STYLE: &str = include_str!("../../../templates/public/style.css");
@@ -79,6 +88,10 @@ pub(super) fn routes_below(public: Public) -> Router {
 fn links() -> Router<Public> {
     Router::new()
         .route("/o/{token}", get(unsubscribe::show).post(unsubscribe::press).fallback(form_not_allowed))
+        .route("/u/{token}", get(receipt::show).post(receipt::press).fallback(form_not_allowed))
+        .route("/p/{token}", get(preferences::show).post(preferences::save).fallback(form_not_allowed))
+        .route("/w/{token}", get(why::show).post(why::ask).fallback(form_not_allowed))
+        .route("/v/{token}", get(view::show))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/healthz", get(|| async { "ok\n" }))

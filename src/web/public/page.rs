@@ -101,6 +101,22 @@ pub fn not_found(public: &Public, headers: &HeaderMap) -> Response {
     notice(public, headers, StatusCode::NOT_FOUND, title, sentences)
 }
 
+/// 410: a message of which something that it was made of is gone.
+pub fn no_longer_there(shell: Shell) -> Response {
+    let lang = shell.lang;
+    let sentence = lang.pick(
+        "Nous n’avons plus de quoi le reconstituer : vos coordonnées ou ce message ont été effacés.",
+        "We no longer hold what it was made of: your details or the message were erased.",
+    );
+    let way_on = lang.pick(
+        "Les liens de désabonnement du message, eux, restent valables.",
+        "The unsubscribe links in the message stay valid all the same.",
+    );
+    let title = lang.pick("Ce message n’est plus là", "This message is no longer here");
+    let page = Notice { shell, title, sentences: vec![sentence.to_owned(), way_on.to_owned()], switchable: true };
+    (StatusCode::GONE, render(&page)).into_response()
+}
+
 /// 405.
 pub fn not_allowed(public: &Public, headers: &HeaderMap) -> Response {
     let title = |lang: Lang| lang.pick("Cela n’est pas possible ici", "This cannot be done here");
@@ -135,6 +151,12 @@ pub fn plain_http_refused(public: &Public, headers: &HeaderMap) -> Response {
         )]
     };
     notice(public, headers, StatusCode::FORBIDDEN, title, sentences)
+}
+
+/// 503, and what failed into the log.
+pub fn database_failed(public: &Public, headers: &HeaderMap, error: &sqlx::Error) -> Response {
+    tracing::error!(%error, "the database fails");
+    unavailable(public, headers)
 }
 
 /// 503: what was asked for is not done; the link goes on working, and the answer says when to try again.

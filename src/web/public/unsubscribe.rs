@@ -14,6 +14,7 @@ use super::{
     body::{self, Asked, BodyError, Choice},
     language,
     page::{self, Shell},
+    receipt,
 };
 use crate::{
     domain::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// How long a page waits for the database before it says less.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// GET and HEAD: says what can be stopped, and stops nothing (OC-7).
 pub async fn show(
@@ -39,7 +40,11 @@ pub async fn show(
         return page::not_found(&public, &headers);
     };
     let reader = look_up(&public, &token).await;
-    page::render(&AskPage { shell: reader.shell(&public, query.as_deref(), &headers), reader })
+    page::render(&AskPage {
+        shell: reader.shell(&public, query.as_deref(), &headers),
+        preferences: reader.masked.is_some().then(|| public.sign(&token, Purpose::Preferences)),
+        reader,
+    })
 }
 
 /// POST: does it, and answers once it is on disk. A link of a test send changes nothing.
@@ -69,16 +74,15 @@ pub async fn press(
     if asked == Asked::OneClick {
         return one_click_answer(token.test);
     }
-    // It is on disk: whatever fails now only makes the page say less.
-    let (reader, done) = match &answer {
-        Answer::Written(pressed) => (
-            look_up(&public, &token).await,
-            if pressed.iter().any(|one| one.product.is_some()) { Done::Product } else { Done::Everything },
-        ),
-        _ if token.test => (look_up(&public, &token).await, Done::Everything),
-        _ => (Reader::unknown(&token), if wants_product(&token, asked) { Done::Product } else { Done::Everything }),
-    };
-    page::render(&DonePage { shell: reader.shell(&public, query.as_deref(), &headers), reader, done })
+    if token.test {
+        let reader = look_up(&public, &token).await;
+        let choice = if wants_product(&token, asked) { Choice::Product } else { Choice::Everything };
+        let shell = reader.shell(&public, query.as_deref(), &headers);
+        return page::render(&TestPage { shell, choice: choice.as_str() });
+    }
+    let pressed = if let Answer::Written(pressed) = answer { pressed.into_iter().next() } else { None };
+    let receipt = receipt::of(&token, pressed.as_ref(), wants_product(&token, asked));
+    receipt::answer(&public, &receipt, query.as_deref(), &headers).await
 }
 
 fn wants_product(token: &Token, asked: Asked) -> bool {
@@ -109,7 +113,7 @@ fn one_click_answer(test: bool) -> Response {
 
 /// What is known of whom a token is about. While the database is away that is little, and one can
 /// refuse all the same.
-async fn look_up(public: &Public, token: &Token) -> Reader {
+pub(super) async fn look_up(public: &Public, token: &Token) -> Reader {
     let reader = async {
         let mut tx = public.app.db.read().await?;
         Reader::load(&mut tx, token).await
@@ -125,16 +129,19 @@ async fn look_up(public: &Public, token: &Token) -> Reader {
 }
 
 /// What is left of whom and what a token is about.
-struct Reader {
+pub(super) struct Reader {
     /// The address, masked, while the contact exists.
-    masked: Option<String>,
-    language: String,
-    product: Option<Product>,
-    test: bool,
+    pub masked: Option<String>,
+    /// Language tag; empty when nothing is known.
+    pub language: String,
+    /// What the link is about, while it exists.
+    pub product: Option<Product>,
+    /// From a test send.
+    pub test: bool,
 }
 
 impl Reader {
-    async fn load(tx: &mut Tx, token: &Token) -> store::Result<Reader> {
+    pub async fn load(tx: &mut Tx, token: &Token) -> store::Result<Reader> {
         let contact = contacts::by_hash(tx, token.address).await?;
         let masked = contact.as_ref().and_then(|c| Address::parse(&c.address).ok()).map(|a| a.masked());
         let language = contact.map(|c| c.language).unwrap_or_default();
@@ -143,21 +150,14 @@ impl Reader {
     }
 
     /// All that can be said while the database is away.
-    fn unknown(token: &Token) -> Reader {
+    pub fn unknown(token: &Token) -> Reader {
         Reader { masked: None, language: String::new(), product: None, test: token.test }
     }
 
-    fn shell(&self, public: &Public, query: Option<&str>, headers: &HeaderMap) -> Shell {
+    pub fn shell(&self, public: &Public, query: Option<&str>, headers: &HeaderMap) -> Shell {
         let default = public.app.config.controller.language;
         Shell::new(public, language::choose(query, Some(&self.language), headers, default))
     }
-}
-
-/// What was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Done {
-    Product,
-    Everything,
 }
 
 #[derive(Template)]
@@ -165,28 +165,13 @@ enum Done {
 struct AskPage {
     shell: Shell,
     reader: Reader,
+    preferences: Option<String>,
 }
 
+/// After a press on a link of a test send.
 #[derive(Template)]
-#[template(path = "public/unsubscribed.html")]
-struct DonePage {
+#[template(path = "public/test.html")]
+struct TestPage {
     shell: Shell,
-    reader: Reader,
-    done: Done,
-}
-
-impl DonePage {
-    /// The other language's word for what was pressed, so that the page can be asked for again in it.
-    fn choice(&self) -> &'static str {
-        match self.done {
-            Done::Product => Choice::Product.as_str(),
-            Done::Everything => Choice::Everything.as_str(),
-        }
-    }
-
-    fn stopped_product(&self) -> Option<&str> {
-        let nameless = self.shell.lang.pick("ce sujet", "this subject");
-        let name = self.reader.product.as_ref().map_or(nameless, |product| product.name.as_str());
-        (self.done == Done::Product).then_some(name)
-    }
+    choice: &'static str,
 }

@@ -1,0 +1,321 @@
+//! `/p/TOKEN`: what a person receives: products, tracking, language, a pause.
+//!
+//! The form says what it showed beside what was chosen: only what differs is a change.
+
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use jiff::civil::Date;
+
+use super::{
+    Public,
+    body::{self, BodyError},
+    page::{self, Shell},
+    unsubscribe::Reader,
+};
+use crate::{
+    domain::{
+        dates::add_days,
+        lang::Lang,
+        tokens::{Purpose, Token},
+        wordings as texts,
+    },
+    pipeline::preferences::{self, Changes, Choices, MAX_PAUSE_DAYS},
+    store,
+};
+
+type Fields = [(String, String)];
+
+/// GET and HEAD: what holds now.
+pub async fn show(
+    State(public): State<Public>,
+    token: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Preferences)) else {
+        return page::not_found(&public, &headers);
+    };
+    match look_up(&public, &token).await {
+        Ok((reader, choices)) => {
+            let shell = reader.shell(&public, query.as_deref(), &headers);
+            page::render(&PreferencesPage::new(&public, &token, shell, reader, choices, Told::Nothing))
+        }
+        Err(error) => page::database_failed(&public, &headers, &error),
+    }
+}
+
+/// POST: writes what the person changed.
+pub async fn save(
+    State(public): State<Public>,
+    token: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let fields = body::fields(request).await;
+    if fields == Err(BodyError::TooLarge) {
+        return page::too_large(&public, &headers);
+    }
+    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Preferences)) else {
+        return page::not_found(&public, &headers);
+    };
+    let Some(fields) = fields.ok().filter(|f| body::one(f, "save").is_some()) else {
+        return page::nothing_asked(&public, &headers);
+    };
+    match keep(&public, &token, query.as_deref(), &headers, &fields).await {
+        Ok(response) => response,
+        Err(error) => page::database_failed(&public, &headers, &error),
+    }
+}
+
+async fn keep(
+    public: &Public,
+    token: &Token,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    fields: &Fields,
+) -> store::Result<Response> {
+    let (reader, before) = look_up(public, token).await?;
+    let shell = reader.shell(public, query, headers);
+    let changes = match changes(fields, preferences::today(&public.app)) {
+        Ok(changes) => changes,
+        Err(WrongDate) => {
+            let page = PreferencesPage::new(public, token, shell, reader, before, Told::WrongDate);
+            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page::render(&page)).into_response());
+        }
+    };
+    if token.test || before.is_none() {
+        let page = PreferencesPage::new(public, token, shell, reader, before, Told::Nothing);
+        return Ok(page::render(&page));
+    }
+    // Whoever chooses a language reads the answer in it.
+    let query = query.filter(|_| changes.language.is_none());
+    // In a task of its own: whoever posts and hangs up without waiting has chosen all the same.
+    let work = tokio::spawn({
+        let (public, token, lang) = (public.clone(), *token, shell.lang);
+        async move {
+            let mut tx = public.app.db.write().await?;
+            let about = (token.product, token.campaign);
+            let after = preferences::change(&public.app, &mut tx, token.address, about, &changes, lang).await?;
+            tx.commit().await.map(|()| after)
+        }
+    });
+    let Ok(after) = work.await else { return Ok(page::failed(public, headers)) };
+    let after = after?;
+    let language = after.as_ref().map(|c| c.language.clone()).unwrap_or_default();
+    let reader = Reader { language, ..reader };
+    let shell = reader.shell(public, query, headers);
+    Ok(page::render(&PreferencesPage::new(public, token, shell, reader, after, Told::Saved)))
+}
+
+async fn look_up(public: &Public, token: &Token) -> store::Result<(Reader, Option<Choices>)> {
+    let mut tx = public.app.db.read().await?;
+    let reader = Reader::load(&mut tx, token).await?;
+    let choices = match store::contacts::by_hash(&mut tx, token.address).await? {
+        Some(contact) => Some(preferences::choices(&public.app, &mut tx, &contact, token.product).await?),
+        None => None,
+    };
+    Ok((reader, choices))
+}
+
+/// A pause that is no date, is over, or is too long.
+#[derive(Debug, PartialEq, Eq)]
+struct WrongDate;
+
+/// What differs between what the form showed and what was chosen.
+fn changes(fields: &Fields, today: Date) -> Result<Changes, WrongDate> {
+    let mut changes = Changes::default();
+    for (_, shown) in fields.iter().filter(|(name, _)| name == "shown") {
+        let Some((slug, was)) = shown.rsplit_once(':') else { continue };
+        let on = fields.iter().any(|(name, value)| name == "product" && value == slug);
+        if on != (was == "on") {
+            changes.products.insert(slug.to_owned(), on);
+        }
+    }
+    if let Some(was) = body::one(fields, "tracking_shown") {
+        let on = body::one(fields, "tracking") == Some("yes");
+        changes.tracking = Some(on).filter(|on| *on != (was == "on"));
+    }
+    if let (Some(was), Some(chosen)) = (body::one(fields, "language_shown"), body::one(fields, "language")) {
+        changes.language = chosen.parse().ok().filter(|_| chosen != was);
+    }
+    if let (Some(was), Some(chosen)) = (body::one(fields, "pause_shown"), body::one(fields, "pause")) {
+        let chosen = chosen.trim();
+        if chosen != was {
+            changes.pause = Some(if chosen.is_empty() { None } else { Some(read_date(chosen, today)?) });
+        }
+    }
+    Ok(changes)
+}
+
+/// `2026-12-31` as browsers send it, or `31/12/2026` where one shows a plain text field.
+fn read_date(text: &str, today: Date) -> Result<Date, WrongDate> {
+    let date = text.parse::<Date>().or_else(|_| Date::strptime("%d/%m/%Y", text)).map_err(|_| WrongDate)?;
+    if (today..=add_days(today, MAX_PAUSE_DAYS)).contains(&date) { Ok(date) } else { Err(WrongDate) }
+}
+
+/// What the page says of what was just asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Saved,
+    WrongDate,
+}
+
+#[derive(Template)]
+#[template(path = "public/preferences.html")]
+struct PreferencesPage {
+    shell: Shell,
+    reader: Reader,
+    choices: Option<Choices>,
+    told: Told,
+    intro: String,
+    tracking: String,
+    today: Date,
+    last_day: Date,
+    unsubscribe: String,
+    why: String,
+}
+
+impl PreferencesPage {
+    fn new(
+        public: &Public,
+        token: &Token,
+        shell: Shell,
+        reader: Reader,
+        choices: Option<Choices>,
+        told: Told,
+    ) -> PreferencesPage {
+        let sender = preferences::sender(&public.app, shell.lang);
+        let today = preferences::today(&public.app);
+        PreferencesPage {
+            intro: texts::of_preferences(&sender, shell.lang).text,
+            tracking: texts::of_tracking(&sender, shell.lang).text,
+            today,
+            last_day: add_days(today, MAX_PAUSE_DAYS),
+            unsubscribe: public.sign(token, Purpose::Unsubscribe),
+            why: public.sign(token, Purpose::Why),
+            shell,
+            reader,
+            choices,
+            told,
+        }
+    }
+
+    fn saved(&self) -> bool {
+        self.told == Told::Saved
+    }
+
+    fn wrong_date(&self) -> bool {
+        self.told == Told::WrongDate
+    }
+
+    /// Nothing is on, and that is not all: saying so is another press.
+    fn all_off(&self) -> bool {
+        self.choices.as_ref().is_some_and(|c| !c.products.is_empty() && c.products.iter().all(|p| !p.on))
+    }
+
+    fn pause(&self) -> String {
+        let until = self.choices.as_ref().and_then(|c| c.paused_until);
+        until.map(|date| date.to_string()).unwrap_or_default()
+    }
+
+    /// The pause as people read it.
+    fn pause_said(&self) -> String {
+        let until = self.choices.as_ref().and_then(|c| c.paused_until);
+        let format = self.shell.lang.pick("%d/%m/%Y", "%-d %B %Y");
+        until.map(|date| date.strftime(format).to_string()).unwrap_or_default()
+    }
+
+    /// The word of the language in the form: ours, or empty for another or none.
+    fn language(&self) -> &'static str {
+        let tag = self.choices.as_ref().map(|c| c.language.as_str()).unwrap_or_default();
+        Lang::from_tag(tag).map_or("", Lang::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
+    }
+
+    #[test]
+    fn only_what_differs_from_what_was_shown_is_a_change() {
+        let today = date(2026, 11, 18);
+        let same = form(&[
+            ("shown", "crm:on"),
+            ("shown", "erp:off"),
+            ("product", "crm"),
+            ("product", "hidden"),
+            ("tracking_shown", "off"),
+            ("language_shown", "fr"),
+            ("language", "fr"),
+            ("pause_shown", "2026-12-01"),
+            ("pause", "2026-12-01"),
+        ]);
+        assert_eq!(changes(&same, today), Ok(Changes::default()));
+        let other = form(&[
+            ("shown", "crm:on"),
+            ("shown", "erp:off"),
+            ("product", "erp"),
+            ("tracking_shown", "off"),
+            ("tracking", "yes"),
+            ("language_shown", ""),
+            ("language", "en"),
+            ("pause_shown", ""),
+            ("pause", "31/12/2026"),
+        ]);
+        let expected = Changes {
+            products: [("crm".to_owned(), false), ("erp".to_owned(), true)].into(),
+            tracking: Some(true),
+            language: Some(Lang::En),
+            pause: Some(Some(date(2026, 12, 31))),
+        };
+        assert_eq!(changes(&other, today), Ok(expected));
+        let ended = form(&[("pause_shown", "2026-12-01"), ("pause", " ")]);
+        assert_eq!(changes(&ended, today).map(|c| c.pause), Ok(Some(None)));
+    }
+
+    #[test]
+    fn a_pause_is_a_date_within_a_year() {
+        let today = date(2026, 11, 18);
+        for wrong in ["2026-11-17", "2028-01-01", "soon", "31-12-2026", "2026-02-30", "9999-99-99"] {
+            let asked = form(&[("pause_shown", ""), ("pause", wrong)]);
+            assert_eq!(changes(&asked, today), Err(WrongDate), "{wrong}");
+        }
+        assert!(changes(&form(&[("pause_shown", ""), ("pause", "2026-11-18")]), today).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_panics_and_what_is_not_shown_does_not_change(
+            fields in proptest::collection::vec(
+                (prop_oneof![
+                    Just("shown".to_owned()), Just("product".to_owned()), Just("tracking".to_owned()),
+                    Just("tracking_shown".to_owned()), Just("pause".to_owned()), Just("pause_shown".to_owned()),
+                    Just("language".to_owned()), "\\PC{0,6}"],
+                 prop_oneof![Just("crm:on".to_owned()), Just("crm".to_owned()), Just("yes".to_owned()), "\\PC{0,12}"]),
+                0..12),
+        ) {
+            if let Ok(changes) = changes(&fields, date(2026, 11, 18)) {
+                let shown = |name: &str| fields.iter().any(|(n, _)| n == name);
+                let listed = |slug: &String| {
+                    fields.iter().any(|(n, v)| n == "shown" && v.rsplit_once(':').is_some_and(|(s, _)| s == slug))
+                };
+                prop_assert!(changes.products.keys().all(listed));
+                prop_assert!(changes.tracking.is_none() || shown("tracking_shown"));
+                prop_assert!(changes.pause.is_none() || (shown("pause") && shown("pause_shown")));
+            }
+        }
+    }
+}
