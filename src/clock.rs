@@ -48,6 +48,13 @@ impl Clock {
         Timestamp::from_millisecond(millis).expect("milliseconds of a timestamp are in range")
     }
 
+    /// Nanoseconds of the machine's clock since 1970, whatever `now` shows: for the pace at which
+    /// messages leave, which is a matter of real time.
+    #[allow(clippy::disallowed_methods)]
+    pub fn machine_nanos(&self) -> i64 {
+        i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX / 2)
+    }
+
     /// Moves a manual clock by `millis`, forth or back; the others are not ours to move.
     pub fn advance(&self, millis: i64) {
         if let Clock::Manual(at) = self {

@@ -11,8 +11,8 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use super::campaign_file::Rate;
 
 /// Instants are given out so far ahead: enough for a process to work without asking for each message,
-/// little enough to be lost when it dies.
-pub const AHEAD: Duration = Duration::from_secs(1);
+/// little enough to be lost when it dies, or to be made up for when it falls behind.
+pub const AHEAD: Duration = Duration::from_millis(500);
 /// A number further in the future than this cannot come from any process: a clock was set back.
 const JUMP: Duration = Duration::from_secs(10);
 
@@ -144,14 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_gives_a_second_ahead_and_no_more() {
+    fn a_bucket_gives_half_a_second_ahead_and_no_more() {
         let mut bucket = Bucket::at(0, rate("10/s"), 100 * SECOND);
-        assert_eq!(bucket.room(100 * SECOND), 11);
-        let taken: Vec<i64> = (0..11).map(|_| bucket.take()).collect();
-        assert_eq!((taken[0], taken[10]), (100 * SECOND, 101 * SECOND));
+        assert_eq!(bucket.room(100 * SECOND), 6);
+        let taken: Vec<i64> = (0..6).map(|_| bucket.take()).collect();
+        assert_eq!((taken[0], taken[5]), (100 * SECOND, 100 * SECOND + SECOND / 2));
         assert_eq!(bucket.room(100 * SECOND), 0);
         assert_eq!(bucket.room(100 * SECOND + SECOND / 2), 5);
-        assert_eq!(bucket.rest(100 * SECOND), Duration::from_millis(600));
+        assert_eq!(bucket.rest(100 * SECOND), Duration::from_millis(350));
     }
 
     #[test]

@@ -13,9 +13,9 @@ pub fn delay(attempts: i64, jitter: f64) -> Duration {
     base.mul_f64(1.0 + 0.25 * jitter.clamp(0.0, 1.0))
 }
 
-/// Whether another wait after `attempts` attempts would end later than `give_up` after the first.
-pub fn is_given_up(attempts: i64, give_up: Duration) -> bool {
-    (1..=attempts.min(10_000)).map(|attempt| delay(attempt, 0.0)).sum::<Duration>() > give_up
+/// Whether a delivery first tried `since` ago is given up instead of waiting once more for `wait`.
+pub fn is_given_up(since: Duration, wait: Duration, give_up: Duration) -> bool {
+    since + wait > give_up
 }
 
 #[cfg(test)]
@@ -29,8 +29,8 @@ mod tests {
         let hours: Vec<f64> = (1..=6).map(|n| delay(n, 0.0).as_secs_f64() / 3600.0).collect();
         assert_eq!(hours, [0.5, 1.0, 2.0, 4.0, 4.0, 4.0]);
         assert!(delay(4, 1.0) <= 5 * HOUR);
-        assert!(!is_given_up(19, 72 * HOUR));
-        assert!(is_given_up(21, 72 * HOUR));
-        assert!(is_given_up(1, Duration::from_secs(60)));
+        assert!(!is_given_up(68 * HOUR, 4 * HOUR, 72 * HOUR));
+        assert!(is_given_up(69 * HOUR, 4 * HOUR, 72 * HOUR));
+        assert!(is_given_up(Duration::ZERO, HOUR / 2, Duration::from_secs(60)));
     }
 }

@@ -161,6 +161,10 @@ async fn transition(
     {
         return Ok(Err(row));
     }
+    if to == CampaignState::Running {
+        // Whoever resumes has seen why it was stopped.
+        store::stops::begin_anew(&mut tx, row.id).await?;
+    }
     tx.commit().await?;
     Ok(Ok(row))
 }

@@ -63,5 +63,6 @@ fn decided(contact: &Contact, decision: &Decision) -> Decided {
         rules_version: decision.rules_version,
         relationship: contact.relationship,
         provider_group: providers::group_of_domain(domain).to_owned(),
+        zone: String::new(),
     }
 }

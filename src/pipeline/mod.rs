@@ -18,6 +18,7 @@ pub mod press;
 pub mod preview;
 pub mod report;
 pub mod requests;
+pub mod stops;
 pub mod suppress;
 pub mod suppression_import;
 pub mod suppression_list;

@@ -54,6 +54,7 @@ const EDIT: Sql = Sql::same(
 const ALL: Sql = Sql::same("SELECT * FROM campaign ORDER BY id");
 const BY_SLUG: Sql = Sql::same("SELECT * FROM campaign WHERE slug = $1");
 const BY_ID: Sql = Sql::same("SELECT * FROM campaign WHERE id = $1");
+const STANDING: Sql = Sql::same("SELECT state, enqueued_at FROM campaign WHERE id = $1");
 const IN_STATE: Sql = Sql::same("SELECT * FROM campaign WHERE state = $1 ORDER BY id");
 const SCHEDULE: Sql = Sql::same(
     "UPDATE campaign SET state = 'scheduled', frozen = $2, scheduled_at = $3, changed_at = $4
@@ -124,6 +125,13 @@ pub async fn by_slug(tx: &mut Tx, slug: &str) -> Result<Option<Campaign>> {
 pub async fn by_id(tx: &mut Tx, id: i64) -> Result<Option<Campaign>> {
     let sql = BY_ID.on(tx);
     on!(tx, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)
+}
+
+/// Where a campaign stands, and when enqueueing ended, in milliseconds.
+pub async fn standing(tx: &mut Tx, id: i64) -> Result<Option<(CampaignState, Option<i64>)>> {
+    let sql = STANDING.on(tx);
+    let row: Option<(String, Option<i64>)> = on!(tx, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?;
+    Ok(row.and_then(|(state, enqueued_at)| Some((state.parse().ok()?, enqueued_at))))
 }
 
 /// The campaigns in this state, oldest first.

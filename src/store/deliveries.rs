@@ -3,10 +3,16 @@
 //! Every change names the state it starts from and the worker that holds the row, so that whoever
 //! comes late changes nothing.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Result, Sql, Tx, on};
+use super::{
+    Result, Sql, Tx,
+    lanes::{self, Lane},
+    on,
+};
 use crate::domain::{address::AddressHash, campaigns::DeliveryState, contacts::Relationship};
 
 /// A decided recipient, to be written as a delivery.
@@ -28,6 +34,8 @@ pub struct Decided {
     pub relationship: Relationship,
     /// Group of mailbox providers.
     pub provider_group: String,
+    /// IANA name of the time zone whose hours it keeps; empty is the controller's.
+    pub zone: String,
 }
 
 /// A claimed delivery.
@@ -37,6 +45,8 @@ pub struct Claimed {
     pub contact_id: i64,
     /// Submissions so far.
     pub attempts: i64,
+    /// When it was first submitted, in milliseconds.
+    pub first_submitted_at: Option<i64>,
 }
 
 /// What became of a submission.
@@ -138,40 +148,16 @@ pub struct OfContact {
 
 const ENQUEUE: Sql = Sql::twin(
     "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
-     provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
+     provider_group, zone, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
      SELECT $1, value ->> 'contact_id', unhex(value ->> 'address_hash'), value ->> 'state', value ->> 'code',
-     value ->> 'tracking', value ->> 'rules_version', value ->> 'relationship', value ->> 'provider_group', $2, NULL, 0,
-     NULL, NULL, NULL, '', '' FROM jsonb_each($3) WHERE TRUE ON CONFLICT DO NOTHING",
+     value ->> 'tracking', value ->> 'rules_version', value ->> 'relationship', value ->> 'provider_group',
+     value ->> 'zone', $2, NULL, 0, NULL, NULL, NULL, '', '' FROM jsonb_each($3) WHERE TRUE ON CONFLICT DO NOTHING",
     "INSERT INTO delivery (campaign_id, contact_id, address_hash, state, code, tracking, rules_version, relationship,
-     provider_group, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
+     provider_group, zone, decided_at, worker_id, attempts, next_attempt_at, submitted_at, ended_at, bounce_class, reply)
      SELECT $1, r.contact_id, decode(r.address_hash, 'hex'), r.state, r.code, r.tracking, r.rules_version,
-     r.relationship, r.provider_group, $2, NULL, 0, NULL, NULL, NULL, '', ''
+     r.relationship, r.provider_group, r.zone, $2, NULL, 0, NULL, NULL, NULL, '', ''
      FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, address_hash text, state text, code text,
-     tracking text, rules_version text, relationship text, provider_group text) ON CONFLICT DO NOTHING",
-);
-const CLAIM: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
-     ORDER BY contact_id LIMIT $4) RETURNING contact_id, attempts",
-    // Without the bound `contact_id > $3` each claim would walk over every row already done. Without
-    // MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
-    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
-     WHERE campaign_id = $1 AND state = 'queued' AND contact_id > $3
-     ORDER BY contact_id LIMIT $4 FOR UPDATE SKIP LOCKED)
-     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts",
-);
-const CLAIM_DUE: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
-     ORDER BY next_attempt_at LIMIT $4) RETURNING contact_id, attempts",
-    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
-     WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $3
-     ORDER BY next_attempt_at LIMIT $4 FOR UPDATE SKIP LOCKED)
-     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts",
+     tracking text, rules_version text, relationship text, provider_group text, zone text) ON CONFLICT DO NOTHING",
 );
 const RELEASE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
@@ -182,10 +168,12 @@ const RELEASE: Sql = Sql::twin(
      AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json)))",
 );
 const SUBMITTING: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1
+    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
+     first_submitted_at = COALESCE(first_submitted_at, $3)
      WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
      AND contact_id IN (SELECT value FROM json_each($4)) RETURNING contact_id",
-    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1
+    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
+     first_submitted_at = COALESCE(first_submitted_at, $3)
      WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
      AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json)))
      RETURNING contact_id",
@@ -237,10 +225,6 @@ const STILL_SUBMITTING: Sql = Sql::twin(
 );
 const CANCEL_DEFERRED: Sql =
     Sql::same("UPDATE delivery SET state = 'cancelled', ended_at = $2 WHERE campaign_id = $1 AND state = 'deferred'");
-const HAS_DUE: Sql = Sql::same(
-    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
-     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND next_attempt_at <= $2)",
-);
 const IS_OPEN: Sql = Sql::same(
     "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
@@ -314,20 +298,12 @@ pub async fn enqueue(tx: &mut Tx, campaign: i64, rows: &[Decided], now: i64) -> 
     if rows.is_empty() {
         return Ok(0);
     }
+    let lanes = rows.iter().filter(|row| row.state == DeliveryState::Queued);
+    let lanes: BTreeSet<Lane> =
+        lanes.map(|row| Lane { provider_group: row.provider_group.clone(), zone: row.zone.clone() }).collect();
+    lanes::add(tx, campaign, &lanes.into_iter().collect::<Vec<_>>()).await?;
     let (sql, rows) = (ENQUEUE.on(tx), super::json(rows));
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(now).bind(rows).execute(c).await.map(|d| d.rows_affected()))
-}
-
-/// Takes up to `limit` queued deliveries after `after`, by contact.
-pub async fn claim(tx: &mut Tx, campaign: i64, worker: i64, after: i64, limit: i64) -> Result<Vec<Claimed>> {
-    let sql = CLAIM.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(worker).bind(after).bind(limit).fetch_all(c).await)
-}
-
-/// Takes up to `limit` deferred deliveries whose time has come, the longest due first.
-pub async fn claim_due(tx: &mut Tx, campaign: i64, worker: i64, now: i64, limit: i64) -> Result<Vec<Claimed>> {
-    let sql = CLAIM_DUE.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(worker).bind(now).bind(limit).fetch_all(c).await)
 }
 
 /// Gives claimed deliveries back to the queue.
@@ -384,12 +360,6 @@ pub async fn still_submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts:
 pub async fn cancel_deferred(tx: &mut Tx, campaign: i64, now: i64) -> Result<()> {
     let sql = CANCEL_DEFERRED.on(tx);
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(now).execute(c).await.map(|_| ()))
-}
-
-/// Whether a claim would find anything: queued, or deferred and due.
-pub async fn has_due(tx: &mut Tx, campaign: i64, now: i64) -> Result<bool> {
-    let sql = HAS_DUE.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(now).fetch_one(c).await)
 }
 
 /// Whether anything is left to send, now or later.

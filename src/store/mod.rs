@@ -6,16 +6,21 @@
 
 mod engine;
 
+pub mod buckets;
 pub mod campaigns;
 pub mod consents;
 pub mod contacts;
 pub mod deliveries;
 pub mod events;
 pub mod facts;
+pub mod groups;
 pub mod imports;
 pub mod keys;
+pub mod lanes;
+pub mod outcomes;
 pub mod products;
 pub mod requests;
+pub mod stops;
 pub mod suppressions;
 pub mod wordings;
 pub mod workers;

@@ -1,32 +1,39 @@
-//! One running campaign: enqueueing and sending side by side, at its rate.
+//! One running campaign: enqueueing and sending side by side, at its pace.
 
-use std::{collections::VecDeque, num::NonZeroU32, sync::Arc, time::Duration};
+mod look;
+mod ready;
+
+use std::{sync::Arc, time::Duration};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::Instant,
 };
 
-use super::{seats::ServerLimit, stopped};
+use self::{
+    look::{Look, Turn},
+    ready::Hand,
+};
+use super::stopped;
 use crate::{
     app::App,
-    domain::{campaign_file::Rate, campaigns::CampaignState},
+    domain::campaign_file::Rate,
     pipeline::{
         compile::Compiled,
-        deliver::{Claim, Job, claim, prepare},
+        deliver::{Claim, Job, prepare, traffic::Traffic},
         enqueue,
     },
-    store::{self, campaigns, deliveries},
+    store::deliveries,
 };
 
 /// Deliveries claimed at a time, at most.
 const CLAIM: i64 = 500;
 /// Seconds of the permitted rate that are claimed ahead, at most.
-const AHEAD_SECONDS: f64 = 1.0;
+const AHEAD_SECONDS: f64 = 0.5;
 /// How long to wait when there is nothing to claim, or the database fails.
 const IDLE: Duration = Duration::from_millis(200);
-
 /// Messages made in one go.
 const TOGETHER: usize = 16;
 
@@ -39,7 +46,7 @@ pub struct Task {
     pub worker: i64,
     pub campaign: Arc<Compiled>,
     pub jobs: mpsc::Sender<Job>,
-    pub server_limit: Option<Arc<ServerLimit>>,
+    pub traffic: Traffic,
     pub stop: watch::Receiver<bool>,
     pub cores: usize,
 }
@@ -71,114 +78,77 @@ impl Task {
         }
     }
 
+    /// Claims while what is in hand goes out, makes messages shortly before they are due, and hands
+    /// each to the gate when its turn has come.
     async fn send(self: &Arc<Task>) {
         let limit = limiter(self.campaign.file.rate());
         let batch = batch(self.campaign.file.rate());
-        let mut after = 0;
-        // The next claim is made while the last one goes out.
-        let mut ahead = None;
-        while !*self.stop.borrow() {
-            let claim = match ahead.take() {
-                Some(claim) => claim,
-                None => self.claiming(after, batch),
-            };
-            match claim.await.unwrap_or(Ok(Turn::Over)) {
-                Ok(Turn::Claims { claims, next }) => {
-                    after = next;
-                    if claims.len() as i64 * 2 > batch {
-                        ahead = Some(self.claiming(after, batch));
-                    }
-                    self.feed(claims, &limit).await;
-                }
-                Ok(Turn::Nothing) => {
-                    after = 0;
-                    tokio::time::sleep(IDLE).await;
-                }
-                Ok(Turn::Over) => return,
-                Err(error) => {
-                    tracing::error!(campaign = self.campaign.file.slug, %error, "sending waits for the database");
-                    tokio::time::sleep(IDLE).await;
-                }
-            }
-        }
-        if let Some(Ok(Ok(Turn::Claims { claims, .. }))) = match ahead {
-            Some(claim) => Some(claim.await),
-            None => None,
-        } {
-            self.release(&claims.iter().map(|claim| claim.contact.id).collect::<Vec<_>>()).await;
-        }
-    }
-
-    fn claiming(self: &Arc<Task>, after: i64, batch: i64) -> JoinHandle<store::Result<Turn>> {
-        let task = Arc::clone(self);
-        tokio::spawn(async move { task.claim(after, batch).await })
-    }
-
-    /// One claim; when there is nothing, finishes the campaign if nothing is left at all. Writes only
-    /// when there is something to write.
-    async fn claim(&self, after: i64, batch: i64) -> store::Result<Turn> {
-        if after == 0 {
-            let now = self.app.now().as_millisecond();
-            let mut tx = self.app.db.read().await?;
-            let due = deliveries::has_due(&mut tx, self.campaign.id, now).await?;
-            let open = due || deliveries::is_open(&mut tx, self.campaign.id).await?;
-            let row = campaigns::by_id(&mut tx, self.campaign.id).await?;
-            drop(tx);
-            match row.filter(|row| row.state == CampaignState::Running) {
-                Some(row) if !due && (open || row.enqueued_at.is_none()) => return Ok(Turn::Nothing),
-                Some(_) if due => {}
-                Some(row) => return self.finish(row.id).await,
-                None => return Ok(Turn::Over),
-            }
-        }
-        let claimed = claim::claim(&self.app, &self.campaign, self.worker, after, batch).await?;
-        if claimed.taken > 0 {
-            return Ok(Turn::Claims { claims: claimed.claims, next: claimed.last.unwrap_or(after) });
-        }
-        // Released deliveries may lie behind the bound.
-        Ok(if after > 0 { Turn::Claims { claims: Vec::new(), next: 0 } } else { Turn::Nothing })
-    }
-
-    async fn finish(&self, id: i64) -> store::Result<Turn> {
-        let mut tx = self.app.db.write().await?;
-        let finished = campaigns::finish(&mut tx, id, self.app.now().as_millisecond()).await?;
-        tx.commit().await?;
-        Ok(if finished { Turn::Over } else { Turn::Nothing })
-    }
-
-    /// Makes the messages, on as many cores as there are, and hands them to the gate at the permitted rate.
-    async fn feed(&self, claims: Vec<Claim>, limit: &DefaultDirectRateLimiter) {
-        let mut stop = self.stop.clone();
-        let mut left: VecDeque<i64> = claims.iter().map(|claim| claim.contact.id).collect();
-        let mut claims = claims.into_iter();
-        let mut making = VecDeque::new();
+        let (mut look, mut hand, mut stop) = (Some(Look::default()), Hand::default(), self.stop.clone());
+        let mut looking: Option<JoinHandle<(Look, Turn)>> = None;
+        let mut next_look = Instant::now();
         loop {
-            while making.len() < self.cores {
-                let some: Vec<Claim> = claims.by_ref().take(TOGETHER).collect();
-                if some.is_empty() {
-                    break;
-                }
-                making.push_back(self.make(some));
+            if looking.is_none()
+                && hand.len() as i64 * 2 <= batch
+                && next_look <= Instant::now()
+                && let Some(look) = look.take()
+            {
+                looking = Some(tokio::spawn(look.turn(Arc::clone(self), batch)));
             }
-            let Some(made) = making.pop_front() else { return };
-            let Ok(made) = made.await else { return self.release(left.make_contiguous()).await };
-            for job in made {
-                let job = match job {
-                    Ok(job) => job,
-                    Err((contact_id, error)) => {
-                        tracing::error!(campaign = self.campaign.file.slug, %error, "a message cannot be made");
-                        self.give_up(contact_id, &error).await;
-                        left.pop_front();
-                        continue;
+            while hand.making.len() < self.cores
+                && let Some(some) = hand.due_to_be_made(TOGETHER)
+            {
+                hand.making.push_back(self.make(some));
+            }
+            let turn_at = hand.turn_at();
+            let make_at = hand.make_at().filter(|_| hand.making.len() < self.cores);
+            let rests = looking.is_none().then_some(next_look).filter(|_| hand.len() as i64 * 2 <= batch);
+            tokio::select! {
+                () = stopped(&mut stop) => break,
+                turn = async { looking.as_mut().expect("it is looking").await }, if looking.is_some() => {
+                    looking = None;
+                    let Ok((seen, turn)) = turn else { break };
+                    look = Some(seen);
+                    match turn {
+                        Turn::Claims(claims, rest) => {
+                            next_look = Instant::now() + rest;
+                            hand.take(claims);
+                        }
+                        Turn::Nothing(rest) => next_look = Instant::now() + rest,
+                        Turn::Over => break,
                     }
-                };
-                tokio::select! {
-                    () = self.hand_in(job, limit) => {}
-                    () = stopped(&mut stop) => return self.release(left.make_contiguous()).await,
                 }
-                left.pop_front();
+                made = async { hand.making.front_mut().expect("something is made").await }, if !hand.making.is_empty() => {
+                    hand.making.pop_front();
+                    let Ok(made) = made else { break };
+                    for made in made {
+                        match made {
+                            Ok(job) => hand.made(job),
+                            Err((contact_id, error)) => {
+                                tracing::error!(campaign = self.campaign.file.slug, %error, "a message cannot be made");
+                                hand.forget(contact_id);
+                                self.give_up(contact_id, &error).await;
+                            }
+                        }
+                    }
+                }
+                () = until(turn_at) => {
+                    let Some(job) = hand.next() else { continue };
+                    let contact_id = job.contact_id;
+                    tokio::select! {
+                        () = self.hand_in(job, &limit) => hand.forget(contact_id),
+                        () = stopped(&mut stop) => break,
+                    }
+                }
+                () = until(make_at) => {}
+                () = until(rests) => {}
             }
         }
+        if let Some(looking) = looking
+            && let Ok((_, Turn::Claims(claims, _))) = looking.await
+        {
+            hand.take(claims);
+        }
+        self.release(&hand.contacts()).await;
     }
 
     /// Makes some messages where computing holds up nobody's input and output.
@@ -195,9 +165,6 @@ impl Task {
 
     async fn hand_in(&self, job: Job, limit: &DefaultDirectRateLimiter) {
         limit.until_ready().await;
-        if let Some(server) = &self.server_limit {
-            server.until_ready().await;
-        }
         let _ = self.jobs.send(job).await;
     }
 
@@ -226,21 +193,20 @@ impl Task {
     }
 }
 
-/// What a claim leads to.
-enum Turn {
-    /// Something to send; the next claim goes on after contact `next`.
-    Claims { claims: Vec<Claim>, next: i64 },
-    /// Nothing for now.
-    Nothing,
-    /// The campaign is finished, paused or cancelled.
-    Over,
+/// Until an instant; for ever when there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
-/// A small burst: a second of silence is not made good by a burst that a receiver would see.
+/// Smooths what the shared pace lets go: a process that fell behind catches up at a quarter more, and
+/// a receiver sees no burst.
 fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
     let per_second = (f64::from(rate.per_hour()) / 3600.0).max(1.0);
-    let burst = NonZeroU32::new((per_second / 20.0) as u32).unwrap_or(NonZeroU32::MIN);
-    let quota = Quota::with_period(rate.interval()).expect("an interval is longer than nothing");
+    let burst = std::num::NonZeroU32::new((per_second / 20.0) as u32).unwrap_or(std::num::NonZeroU32::MIN);
+    let quota = Quota::with_period(rate.interval().mul_f64(0.8)).expect("an interval is longer than nothing");
     RateLimiter::direct(quota.allow_burst(burst))
 }
 

@@ -20,6 +20,7 @@ use crate::{
         Job,
         gate::{self, Ended, Verdict},
     },
+    pipeline::stops,
     store::deliveries,
 };
 
@@ -35,6 +36,9 @@ const GATHER: Duration = Duration::from_millis(1);
 const ENOUGH: usize = 64;
 /// Messages a second that are fast.
 const FAST: f64 = 500.0;
+/// A job that waited for so long for a seat goes back to the queue: its turn, and what was permitted
+/// then, are gone.
+const STALE: Duration = Duration::from_secs(20);
 /// How long to wait after the database failed.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long a worker that was told to stop goes on asking a database that does not answer.
@@ -156,8 +160,7 @@ impl Post {
             // What ends now leaves its place to those that pass in the same commit.
             let places = window.saturating_sub(out - ended.len().min(out));
             self.seats.retain(|seat| !seat.is_closed());
-            let n = self.seats.len().min(places).min(self.waiting.len());
-            let jobs: Vec<Job> = self.waiting.drain(..n).collect();
+            let jobs = self.pick(self.seats.len().min(places)).await;
             if !jobs.is_empty() || !ended.is_empty() {
                 out = out.saturating_sub(ended.len());
                 pace.count(ended.len());
@@ -174,17 +177,55 @@ impl Post {
             match ask {
                 Ask::Call(call) => self.idle.push_back(call),
                 Ask::Next(seat) => self.seats.push_back(seat),
-                Ask::Record(end) => ended.push(*end),
+                Ask::Record(end) => {
+                    end.group.came();
+                    ended.push(*end);
+                }
             }
         }
         ended
     }
 
+    /// The next jobs that may go, at most `most`. Those of a provider that has no connection free wait,
+    /// and hold up nobody behind them; those that must not go now are given back.
+    async fn pick(&mut self, most: usize) -> Vec<Job> {
+        let (now, at) = (self.app.now().as_millisecond(), std::time::Instant::now());
+        let (mut picked, mut back, mut kept) = (Vec::new(), Vec::new(), VecDeque::new());
+        for job in self.waiting.drain(..) {
+            let group = job.turn.place.group();
+            if group.is_suspended(now) || at.duration_since(job.turn.at) > STALE {
+                back.push(job);
+            } else if picked.len() < most && group.has_connection() {
+                group.goes();
+                picked.push(job);
+            } else {
+                kept.push_back(job);
+            }
+        }
+        self.waiting = kept;
+        if !back.is_empty()
+            && let Err(error) = gate::give_back(&self.app, self.worker, &back).await
+        {
+            tracing::error!(%error, "jobs that must not go wait for the database");
+            self.waiting.extend(back);
+        }
+        picked
+    }
+
     /// One commit, and the jobs on their way. Returns how many went.
     async fn pass(&mut self, mut jobs: Vec<Job>, ended: Vec<Ended>) -> usize {
-        let Some(verdicts) = self.ask(&mut jobs, &ended).await else { return 0 };
+        let verdicts = self.ask(&mut jobs, &ended).await;
+        self.judge(&ended).await;
+        let Some(verdicts) = verdicts else {
+            jobs.iter().for_each(|job| job.turn.place.group().came());
+            return 0;
+        };
         let (mut gone, mut late) = (0, Vec::new());
-        for (job, _) in jobs.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict == Verdict::Go) {
+        for (job, verdict) in jobs.into_iter().zip(verdicts) {
+            if verdict == Verdict::Stop {
+                job.turn.place.group().came();
+                continue;
+            }
             gone += 1;
             late.extend(self.give(job));
         }
@@ -192,6 +233,7 @@ impl Post {
             // Their seats went away in this moment: they never left, and are due again.
             let now = self.app.now().as_millisecond();
             gone -= late.len();
+            late.iter().for_each(|job| job.turn.place.group().came());
             let ended: Vec<Ended> = late
                 .iter()
                 .map(|job| Ended::of(job, None, deliveries::Outcome::postponed(job.contact_id, now)))
@@ -210,6 +252,17 @@ impl Post {
             }
         }
         Some(job)
+    }
+
+    /// Stops the campaigns that must not go on, as soon as a refusal says so.
+    async fn judge(&self, ended: &[Ended]) {
+        let grave = ended.iter().filter(|end| stops::is_grave(end.class)).map(|end| end.campaign_id);
+        for campaign in grave.collect::<std::collections::BTreeSet<i64>>() {
+            if let Err(error) = stops::judge(&self.app, campaign).await {
+                // The worker looks again with its next beat.
+                tracing::error!(%error, "a campaign could not be judged");
+            }
+        }
     }
 
     /// Until the database answers: what ended must be recorded, and nothing may go before it is asked.

@@ -13,10 +13,14 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     app::App,
-    domain::campaigns::CampaignState,
+    domain::{campaigns::CampaignState, pushback::Progress},
     mail::smtp::Server,
-    pipeline::compile::{Compiled, Unusable},
-    store::{self, campaigns, deliveries, workers},
+    pipeline::{
+        compile::{Compiled, Unusable},
+        deliver::traffic::{Part, Traffic},
+        stops,
+    },
+    store::{self, buckets, campaigns, deliveries, groups, outcomes, workers},
 };
 use gatekeeper::{Gate, Keeper};
 
@@ -26,6 +30,8 @@ const TICK: Duration = Duration::from_millis(200);
 const BEAT: Duration = Duration::from_secs(1);
 /// A worker that shows no sign for so long is dead to the others.
 const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// How often what was counted of times past is forgotten.
+const SWEEP: Duration = Duration::from_secs(600);
 
 /// Why a worker ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +129,12 @@ struct Worker {
     /// The campaigns that this worker sends.
     running: HashMap<i64, JoinHandle<()>>,
     stop: watch::Receiver<bool>,
+    /// What it has to do with each provider group.
+    traffic: Traffic,
+    /// Its part in the shared limits.
+    part: Part,
+    /// When it last forgot what was counted of times past.
+    swept: Option<tokio::time::Instant>,
     /// The others' heartbeats, and since when they stand still.
     others: HashMap<i64, (i64, tokio::time::Instant)>,
     last_beat: Option<tokio::time::Instant>,
@@ -132,7 +144,9 @@ impl Worker {
     fn new(app: App, id: i64, server: Server, stop: watch::Receiver<bool>) -> Worker {
         let (gate, keeper) = Gate::open(app.clone(), id, stop.clone());
         let seats = seats::Seats::open(&app, server, &gate, &stop);
-        Worker { app, id, gate, keeper, seats, running: HashMap::new(), stop, others: HashMap::new(), last_beat: None }
+        let (traffic, part) = (Traffic::default(), Part { rank: 0, of: 1 });
+        let (running, others) = (HashMap::new(), HashMap::new());
+        Worker { app, id, gate, keeper, seats, running, stop, traffic, part, swept: None, others, last_beat: None }
     }
 
     /// One look at what there is to do.
@@ -142,6 +156,7 @@ impl Worker {
         }
         let now = self.app.now().as_millisecond();
         let mut tx = self.app.db.read().await?;
+        self.traffic.learn(groups::all(&mut tx).await?, &self.app.config.limits, self.part);
         let due = campaigns::in_state(&mut tx, CampaignState::Scheduled).await?;
         drop(tx);
         if due.iter().any(|campaign| campaign.scheduled_at.is_some_and(|at| at <= now)) {
@@ -173,7 +188,7 @@ impl Worker {
                     worker: self.id,
                     campaign: Arc::new(compiled),
                     jobs: self.gate.jobs(),
-                    server_limit: self.seats.limit(),
+                    traffic: self.traffic.clone(),
                     stop: self.stop.clone(),
                     cores: std::thread::available_parallelism().map_or(2, usize::from),
                 };
@@ -204,6 +219,8 @@ impl Worker {
         let all = workers::all(&mut tx).await?;
         tx.commit().await?;
         self.last_beat = Some(now);
+        let rank = all.iter().position(|(id, _)| *id == self.id).unwrap_or(0);
+        self.part = Part { rank, of: all.len() };
         let alive: HashMap<i64, i64> = all.iter().copied().collect();
         self.others.retain(|id, _| alive.contains_key(id));
         for (id, beat) in all.into_iter().filter(|(id, _)| *id != self.id) {
@@ -217,7 +234,52 @@ impl Worker {
         if !dead.is_empty() {
             self.bury(|id| dead.contains(&id)).await?;
         }
+        self.look_after().await?;
         Ok(true)
+    }
+
+    /// With each beat: groups that stayed quiet get more, campaigns that must not go on are stopped,
+    /// and what was counted of past hours and days is forgotten.
+    async fn look_after(&mut self) -> store::Result<()> {
+        let now = self.app.now().as_millisecond();
+        let mut tx = self.app.db.read().await?;
+        let standings = groups::all(&mut tx).await?;
+        let running = campaigns::in_state(&mut tx, CampaignState::Running).await?;
+        let window = self.app.config.limits.recovery;
+        let mut better = Vec::new();
+        for (name, standing) in standings {
+            let accepted = outcomes::accepted_by(&mut tx, &name).await?;
+            match standing.progress(accepted, window, now) {
+                Progress::Stays => {}
+                progress => better.push((name, standing.stepped_at, progress)),
+            }
+        }
+        drop(tx);
+        for (name, stepped_at, progress) in better {
+            let mut tx = self.app.db.write().await?;
+            // Another worker may have seen the same in this moment, or the provider pushed back again.
+            if groups::hold(&mut tx, &name).await?.is_none_or(|standing| standing.stepped_at != stepped_at) {
+                continue;
+            }
+            match progress {
+                Progress::Steps(standing) => groups::put(&mut tx, &name, &standing).await?,
+                _ => {
+                    groups::remove(&mut tx, &name, stepped_at).await?;
+                    tracing::info!(group = name, "a provider group is well again");
+                }
+            }
+            tx.commit().await?;
+        }
+        for campaign in running {
+            stops::judge(&self.app, campaign.id).await?;
+        }
+        if self.part.rank == 0 && self.swept.is_none_or(|at| at.elapsed() > SWEEP) {
+            self.swept = Some(tokio::time::Instant::now());
+            let mut tx = self.app.db.write().await?;
+            buckets::forget(&mut tx, now - 86_400_000).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Takes over what dead workers held: claimed goes back to the queue, submitting becomes unknown.

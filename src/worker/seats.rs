@@ -1,8 +1,7 @@
 //! Seats: connections to the mail server, each with one message in hand at most.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::{oneshot, watch},
@@ -13,14 +12,18 @@ use tokio::{
 use super::{gatekeeper::Gate, stopped};
 use crate::{
     app::App,
-    domain::{campaigns::DeliveryState, replies, retry},
+    domain::{
+        campaigns::DeliveryState,
+        replies::{self, ReplyClass},
+        retry,
+    },
     mail::smtp::{Begun, Connection, Server, SmtpError, SubmitOutcome, Timeouts},
-    pipeline::deliver::{Job, gate::Ended},
+    pipeline::deliver::{
+        Job,
+        gate::{Ended, Pushed},
+    },
     store::deliveries,
 };
-
-/// The limit of a mail server over all campaigns.
-pub type ServerLimit = DefaultDirectRateLimiter;
 
 /// A connection that had nothing to do for so long is closed politely.
 const IDLE: Duration = Duration::from_secs(20);
@@ -34,9 +37,11 @@ const RECONNECT: Duration = Duration::from_secs(30);
 /// is unknown.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// A message that the server never got is given up with the time and after so many attempts.
+const ATTEMPTS: i64 = 5;
+
 /// The seats of a worker.
 pub struct Seats {
-    limit: Option<Arc<ServerLimit>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -55,16 +60,12 @@ impl Seats {
                     jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
                     next: None,
                     carried: 0,
+                    carried_of: HashMap::new(),
                 };
                 tokio::spawn(seat.run())
             })
             .collect();
-        Seats { limit: smtp.rate_per_minute.and_then(NonZeroU32::new).map(limiter).map(Arc::new), tasks }
-    }
-
-    /// The limit over all campaigns.
-    pub fn limit(&self) -> Option<Arc<ServerLimit>> {
-        self.limit.clone()
+        Seats { tasks }
     }
 
     /// Waits until every seat has ended what it had in hand. They end once the worker is told to stop.
@@ -84,6 +85,8 @@ struct Seat {
     /// The next job that may go, asked for ahead.
     next: Option<oneshot::Receiver<Job>>,
     carried: usize,
+    /// Of these, by provider group, where a group limits them.
+    carried_of: HashMap<String, u32>,
 }
 
 /// Why a seat waits for nothing more.
@@ -96,6 +99,7 @@ impl Seat {
         while self.gate.called().await {
             let Some(mut connection) = self.connect().await else { break };
             self.carried = 0;
+            self.carried_of.clear();
             while connection.is_usable() && self.carried < MESSAGES_PER_CONNECTION {
                 match self.wait(IDLE).await {
                     Ok(Some(job)) => self.carry(&mut connection, job).await,
@@ -123,7 +127,7 @@ impl Seat {
         }
         let mut begun = self.bounded(connection.begin(&job.envelope)).await;
         loop {
-            self.carried += 1;
+            self.carry_one(&job);
             match begun.take() {
                 Some(Begun::Ready) => {}
                 Some(Begun::Refused { reply, stage }) => {
@@ -153,6 +157,20 @@ impl Seat {
             };
             self.ended(&job, outcome);
             (job, begun) = (next, Some(next_begun));
+        }
+    }
+
+    /// Counts a message that the connection carries; one that has carried enough for a provider carries no more.
+    fn carry_one(&mut self, job: &Job) {
+        self.carried += 1;
+        let group = job.turn.place.group().name();
+        let limits = self.app.config.limits.group(group);
+        if let Some(most) = limits.and_then(|limits| limits.messages_per_connection) {
+            let carried = self.carried_of.entry(group.to_owned()).or_default();
+            *carried += 1;
+            if *carried >= most {
+                self.carried = MESSAGES_PER_CONNECTION;
+            }
         }
     }
 
@@ -207,45 +225,56 @@ impl Seat {
         }
     }
 
-    /// What an outcome makes of the delivery.
+    /// What an outcome makes of the delivery, and what the answer says of its provider.
     fn ended(&mut self, job: &Job, outcome: SubmitOutcome) {
         let now = self.app.now().as_millisecond();
         let attempts = job.attempts + 1;
-        let mut class = None;
+        let wait = retry::delay(attempts, self.jitter.random());
+        let group = job.turn.place.group();
+        let (mut class, mut pushed) = (None, None);
         let (state, reply) = match outcome {
-            SubmitOutcome::Accepted(reply) => (DeliveryState::Accepted, reply.to_string()),
+            SubmitOutcome::Accepted(reply) => {
+                group.hear(&reply, None, now, std::time::Instant::now());
+                (DeliveryState::Accepted, reply.to_string())
+            }
             SubmitOutcome::Refused { reply, stage } => {
                 let judged = replies::classify(&reply, stage);
                 class = Some(judged);
-                (
-                    if self.is_final(&reply, attempts) { DeliveryState::Bounced } else { DeliveryState::Deferred },
-                    reply.to_string(),
-                )
+                let heard = group.hear(&reply, class, now, std::time::Instant::now());
+                let text = reply.to_string();
+                let is_final = !reply.is_transient() || self.is_given_up(job, now, wait);
+                pushed = heard.map(|(push, seen)| Pushed { push, seen, reply });
+                (if is_final { DeliveryState::Bounced } else { DeliveryState::Deferred }, text)
+            }
+            SubmitOutcome::NotSent(error) if attempts >= ATTEMPTS && self.is_given_up(job, now, wait) => {
+                (DeliveryState::Bounced, error.to_string())
             }
             SubmitOutcome::NotSent(error) => (DeliveryState::Deferred, error.to_string()),
             SubmitOutcome::Unknown(error) => (DeliveryState::Unknown, error.to_string()),
         };
-        let wait = retry::delay(attempts, self.jitter.random());
         let deferred = state == DeliveryState::Deferred;
-        let bounced = class.filter(|_| state == DeliveryState::Bounced);
+        let bounce_class = match (state, class, reply.starts_with('4')) {
+            (DeliveryState::Bounced, Some(ReplyClass::Full), _) => "full",
+            // What was refused for now until the time was up, or never arrived, says nothing for good.
+            (DeliveryState::Bounced, None, _) | (DeliveryState::Bounced, _, true) => "soft",
+            (DeliveryState::Bounced, Some(class), false) => class.as_str(),
+            _ => "",
+        };
         let outcome = deliveries::Outcome {
             contact_id: job.contact_id,
             state,
             next_attempt_at: deferred.then(|| now + wait.as_millis() as i64),
             ended_at: (!deferred).then_some(now),
-            bounce_class: bounced.map_or("", |c| c.as_str()).to_owned(),
+            bounce_class: bounce_class.to_owned(),
             reply,
         };
-        self.gate.record(Ended::of(job, bounced, outcome));
+        self.gate.record(Ended { pushed, ..Ended::of(job, class, outcome) });
     }
 
-    fn is_final(&self, reply: &replies::Reply, attempts: i64) -> bool {
+    /// Whether a delivery waited long enough since it was first tried.
+    fn is_given_up(&self, job: &Job, now: i64, wait: Duration) -> bool {
         let give_up = Duration::from_secs(u64::from(self.app.config.smtp.give_up_hours) * 3600);
-        !reply.is_transient() || retry::is_given_up(attempts, give_up)
+        let since = now - job.turn.first_submitted_at.unwrap_or(now);
+        retry::is_given_up(Duration::from_millis(u64::try_from(since).unwrap_or(0)), wait, give_up)
     }
-}
-
-fn limiter(per_minute: NonZeroU32) -> ServerLimit {
-    let burst = NonZeroU32::new(per_minute.get() / 1200).unwrap_or(NonZeroU32::MIN);
-    RateLimiter::direct(Quota::per_minute(per_minute).allow_burst(burst))
 }

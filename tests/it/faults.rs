@@ -3,5 +3,5 @@
 
 mod away;
 mod deaths;
-mod run;
+pub(crate) mod run;
 mod servers;

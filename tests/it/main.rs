@@ -18,6 +18,7 @@ mod judges;
 #[path = "../../src/needs.rs"]
 mod needs;
 mod one_click;
+mod pace;
 mod people;
 mod postgres;
 mod program;

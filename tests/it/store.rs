@@ -17,6 +17,7 @@ use ouinon::{
         consents::{Consent, ConsentPurpose},
         contacts::Contact,
         deliveries::{Changed, Decided, Outcome},
+        lanes::Bound,
         suppressions::Entry,
     },
 };
@@ -148,8 +149,12 @@ fn decided(contact: &Contact) -> Decided {
         rules_version: "test",
         relationship: contact.relationship,
         provider_group: String::new(),
+        zone: String::new(),
     }
 }
+
+/// The only lane of these stories.
+const LANE: Bound = Bound { provider_group: "", zone: "", past: 0 };
 
 async fn states(world: &World, campaign: i64) -> Vec<(DeliveryState, i64)> {
     let tally = world.tx(async |tx| store::deliveries::tally(tx, campaign).await).await;
@@ -284,7 +289,7 @@ on_both! {
             .tx(async |tx| Ok((store::workers::add(tx, 0).await?, store::workers::add(tx, 0).await?)))
             .await;
         let claim = async |worker| {
-            let rows = world.tx(async |tx| store::deliveries::claim(tx, campaign, worker, 0, 2).await).await;
+            let rows = world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 2).await).await;
             let mut ids: Vec<i64> = rows.into_iter().map(|c| c.contact_id).collect();
             ids.sort();
             ids
@@ -322,7 +327,7 @@ on_both! {
         assert_eq!(states(world, campaign).await, expected);
         assert_eq!(world.tx(async |tx| store::deliveries::next_attempt(tx, campaign).await).await, Some(100));
         for (now, due) in [(99, vec![]), (100, vec![ids[2]])] {
-            let rows = world.tx(async |tx| store::deliveries::claim_due(tx, campaign, one, now, 5).await).await;
+            let rows = world.tx(async |tx| store::lanes::claim_due(tx, campaign, one, &LANE, now, 5).await).await;
             assert_eq!(rows.into_iter().map(|c| c.contact_id).collect::<Vec<_>>(), due);
         }
         assert_eq!(world.tx(async |tx| store::deliveries::cancel(tx, campaign, 10).await).await, 1);
@@ -332,7 +337,7 @@ on_both! {
     async fn a_dead_worker_leaves_nothing_in_hand(world: &mut World) {
         let (campaign, contacts) = queued(world, &["a@example.org", "b@example.org"]).await;
         let worker = world.tx(async |tx| store::workers::add(tx, 0).await).await;
-        world.tx(async |tx| store::deliveries::claim(tx, campaign, worker, 0, 10).await).await;
+        world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 10).await).await;
         let first = [contacts[0].id];
         world.tx(async |tx| store::deliveries::submitting(tx, campaign, worker, &first, 1).await).await;
         assert_eq!(world.tx(async |tx| store::deliveries::abandon(tx, worker, 2).await).await, (1, 1));

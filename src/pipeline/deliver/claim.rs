@@ -1,37 +1,61 @@
-//! Claim: take queued deliveries, and judge each by what is known now.
+//! Claim: take deliveries whose turn it is, lane by lane, and judge each by what is known now.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::Claim;
+use super::{
+    Claim,
+    permits::{self, Clocks, Permits, Scope},
+    traffic::Group,
+};
 use crate::{
     app::App,
     domain::{
         campaigns::{CampaignState, DeliveryState},
         eligibility::{self, Outcome},
+        limits::Limits,
     },
-    pipeline::{compile::Compiled, press},
+    pipeline::compile::Compiled,
     store::{
-        self, campaigns, contacts,
+        self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
-        facts, workers,
+        facts,
+        lanes::{self, Bound},
+        workers,
     },
 };
 
-/// What a claim brought.
-#[derive(Debug)]
-pub struct Claimed {
-    /// Those that may be sent as far as is known.
-    pub claims: Vec<Claim>,
-    /// How many were taken from the queue, sendable or not; fewer than asked for: its end was reached.
-    pub taken: usize,
-    /// The last contact taken from the queue: where the next claim goes on.
-    pub last: Option<i64>,
+/// A lane that may be claimed from: a provider group and a time zone.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    /// Its group.
+    pub group: Arc<Group>,
+    /// The recipients' time zone; empty is the controller's.
+    pub zone: String,
+    /// The contact behind which to look.
+    pub past: i64,
 }
 
-/// Takes up to `limit` deliveries of a running campaign: first those deferred and due, then queued
-/// ones after contact `after`. A delivery that may no longer be sent ends here, with its reason.
-pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limit: i64) -> store::Result<Claimed> {
-    press::settle(app).await?;
+/// What a claim brought.
+#[derive(Debug, Default)]
+pub struct Claimed {
+    /// Those that may be sent as far as is known, in the order in which they may leave.
+    pub claims: Vec<Claim>,
+    /// How many were taken from the queue, sendable or not.
+    pub taken: usize,
+    /// Of each lane, the last contact taken from its queue; none: nothing was.
+    pub last: Vec<Option<i64>>,
+    /// How long it is not worth asking again, scope by scope.
+    pub rests: Vec<(Scope, Duration)>,
+}
+
+/// Takes up to `limit` deliveries of a running campaign out of `lanes`, as the limits permit: of each
+/// lane first those deferred and due, then queued ones. A delivery that may no longer be sent ends
+/// here, with its reason.
+pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], limit: i64) -> store::Result<Claimed> {
     let now = app.now();
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;
@@ -39,28 +63,48 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limi
     if !workers::hold(&mut tx, worker).await?
         || campaigns::hold_state(&mut tx, campaign.id).await? != Some(CampaignState::Running)
     {
-        return Ok(Claimed { claims: Vec::new(), taken: 0, last: None });
+        return Ok(Claimed::default());
     }
-    let mut rows = deliveries::claim_due(&mut tx, campaign.id, worker, millis, limit).await?;
-    let queued = deliveries::claim(&mut tx, campaign.id, worker, after, limit - rows.len() as i64).await?;
-    let last = queued.iter().map(|row| row.contact_id).max();
-    rows.extend(queued);
+    let clocks = Clocks { nanos: app.clock.machine_nanos(), now, tz: app.tz().clone() };
+    let limits = limits(app, campaign, lanes, millis);
+    let mut permits = Permits::hold(&mut tx, &limits, &clocks).await?;
+    let own = permits::of_campaign(campaign.id);
+    let most = limit.min(permits.room(&own)).min(permits.room(permits::SERVER));
+    let (rows, last) = take(&mut tx, campaign, worker, lanes, most, &permits, millis).await?;
 
-    let ids: Vec<i64> = rows.iter().map(|row| row.contact_id).collect();
+    let ids: Vec<i64> = rows.iter().map(|(_, row)| row.contact_id).collect();
     // Before the facts: what changes in between is then read again at the gate.
     let marks = facts::marks(&mut tx, &ids).await?;
     let people = contacts::by_ids(&mut tx, &ids).await?;
     let found: HashSet<i64> = people.iter().map(|contact| contact.id).filter(|id| marks.contains_key(id)).collect();
     let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
-    let attempts: HashMap<i64, i64> = rows.iter().map(|row| (row.contact_id, row.attempts)).collect();
+    let taken: HashMap<i64, (usize, deliveries::Claimed)> =
+        rows.iter().map(|(lane, row)| (row.contact_id, (*lane, *row))).collect();
+    let claimed_at = Instant::now();
     let mut claims = Vec::with_capacity(rows.len());
     let mut changes = Vec::new();
     for (contact, person) in people.into_iter().zip(known).filter(|(contact, _)| found.contains(&contact.id)) {
         let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
         match decision.outcome {
             Outcome::Send(basis) => {
-                let (attempts, mark) = (attempts[&contact.id], marks[&contact.id]);
-                claims.push(Claim { contact, person, mark, attempts, basis, tracking: decision.tracking });
+                let (lane, row) = taken[&contact.id];
+                let group = &lanes[lane].group;
+                let wait = permits.take(&[&own, permits::SERVER, &permits::of_group(group.name())]);
+                let mark = marks[&contact.id];
+                claims.push(Claim {
+                    contact,
+                    person,
+                    mark,
+                    attempts: row.attempts,
+                    turn: super::Turn {
+                        place: group.place(),
+                        at: claimed_at + wait,
+                        claimed_at,
+                        first_submitted_at: row.first_submitted_at,
+                    },
+                    basis,
+                    tracking: decision.tracking,
+                });
             }
             Outcome::Block(reason) => {
                 changes.push(Changed { contact_id: contact.id, state: DeliveryState::Blocked, code: reason.as_str() })
@@ -74,6 +118,68 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, after: i64, limi
         .collect();
     changes.extend(gone);
     deliveries::change(&mut tx, campaign.id, worker, &changes, millis).await?;
+    let rests = permits.write(&mut tx).await?;
     tx.commit().await?;
-    Ok(Claimed { claims, taken: rows.len(), last })
+    claims.sort_by_key(|claim| claim.turn.at);
+    Ok(Claimed { claims, taken: rows.len(), last, rests })
+}
+
+/// The limits that a claim must keep: of the campaign, of the mail server, of each lane's group. A
+/// group on probation has limits of its own.
+fn limits(app: &App, campaign: &Compiled, lanes: &[Lane], now: i64) -> BTreeMap<Scope, Limits> {
+    let config = &app.config.limits;
+    let own = Limits { rate: Some(campaign.file.rate()), ..Limits::default() };
+    let mut limits = BTreeMap::from([(permits::of_campaign(campaign.id), own)]);
+    if config.server.is_counted() {
+        limits.insert(permits::SERVER.to_owned(), config.server.clone());
+    }
+    for lane in lanes {
+        let mut of_group = config.group(lane.group.name()).cloned().unwrap_or_default();
+        if let Some(standing) = lane.group.standing().filter(|standing| !standing.is_suspended(now)) {
+            let rates = of_group.rate.into_iter().chain([standing.rate()]);
+            of_group.rate = rates.min_by_key(|rate| rate.per_hour());
+        }
+        if of_group.is_counted() {
+            limits.insert(permits::of_group(lane.group.name()), of_group);
+        }
+    }
+    limits
+}
+
+/// Takes up to `most` deliveries: from each lane its part of what is left, so that a small one is not
+/// behind a large one, and what it does not use goes to those after it.
+async fn take(
+    tx: &mut Tx,
+    campaign: &Compiled,
+    worker: i64,
+    lanes: &[Lane],
+    most: i64,
+    permits: &Permits,
+    now: i64,
+) -> store::Result<(Vec<(usize, deliveries::Claimed)>, Vec<Option<i64>>)> {
+    let mut rows: Vec<(usize, deliveries::Claimed)> = Vec::new();
+    let mut last = vec![None; lanes.len()];
+    let mut of_group: HashMap<&str, i64> = HashMap::new();
+    for (i, lane) in lanes.iter().enumerate() {
+        let left = most - rows.len() as i64;
+        let others = (lanes.len() - i) as i64;
+        let part = (left + others - 1) / others;
+        let name = lane.group.name();
+        let taken = of_group.entry(name).or_default();
+        let room = permits.room(&permits::of_group(name)).min(lane.group.room(now)) - *taken;
+        let n = part.min(room);
+        if n <= 0 {
+            continue;
+        }
+        let bound = Bound { provider_group: name, zone: &lane.zone, past: lane.past };
+        let due = lanes::claim_due(tx, campaign.id, worker, &bound, now, n).await?;
+        let queued = match n - due.len() as i64 {
+            0 => Vec::new(),
+            n => lanes::claim(tx, campaign.id, worker, &bound, n).await?,
+        };
+        *taken += (due.len() + queued.len()) as i64;
+        last[i] = queued.iter().map(|row| row.contact_id).max();
+        rows.extend(due.into_iter().chain(queued).map(|row| (i, row)));
+    }
+    Ok((rows, last))
 }

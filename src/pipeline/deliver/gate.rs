@@ -10,14 +10,15 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::Job;
+use super::{Job, traffic::Group};
 use crate::{
     app::App,
     domain::{
         address::AddressHash,
         campaigns::{CampaignKind, CampaignState, DeliveryState},
         eligibility::{self, Outcome},
-        replies::ReplyClass,
+        pushback::{Pushback, Seen, Standing},
+        replies::{Reply, ReplyClass},
         suppressions::{Origin, SuppressionReason},
     },
     pipeline::{
@@ -28,7 +29,9 @@ use crate::{
     store::{
         self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
-        facts, suppressions, workers,
+        facts, groups,
+        outcomes::{self, Counts},
+        suppressions, workers,
     },
 };
 
@@ -43,21 +46,38 @@ pub struct Ended {
     pub product: String,
     /// Keyed hash of the address.
     pub address_hash: AddressHash,
-    /// Class of the answer, when the delivery bounced.
+    /// Its provider group.
+    pub group: Arc<Group>,
+    /// Class of the answer, when the server refused it, for now or for good.
     pub class: Option<ReplyClass>,
+    /// What the answer asks of everybody who sends to the group.
+    pub pushed: Option<Pushed>,
     /// What the delivery becomes.
     pub outcome: deliveries::Outcome,
 }
 
+/// A provider that pushed back.
+#[derive(Debug)]
+pub struct Pushed {
+    /// What it asks for.
+    pub push: Pushback,
+    /// What was seen of it then.
+    pub seen: Seen,
+    /// Its answer.
+    pub reply: Reply,
+}
+
 impl Ended {
-    /// What became of `job`; `class` when the server refused it for good.
+    /// What became of `job`; `class` when the server refused it.
     pub fn of(job: &Job, class: Option<ReplyClass>, outcome: deliveries::Outcome) -> Ended {
         Ended {
             campaign_id: job.campaign.id,
             kind: job.campaign.file.kind,
             product: job.campaign.file.product.clone(),
             address_hash: job.address_hash,
+            group: Arc::clone(job.turn.place.group()),
             class,
+            pushed: None,
             outcome,
         }
     }
@@ -216,6 +236,19 @@ async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> 
     Ok(present)
 }
 
+/// Gives jobs back to the queue that are not let through now.
+pub async fn give_back(app: &App, worker: i64, jobs: &[Job]) -> store::Result<()> {
+    let mut by_campaign: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for job in jobs {
+        by_campaign.entry(job.campaign.id).or_default().push(job.contact_id);
+    }
+    let mut tx = app.db.write().await?;
+    for (campaign, contacts) in by_campaign {
+        deliveries::release(&mut tx, campaign, worker, &contacts).await?;
+    }
+    tx.commit().await
+}
+
 /// What was marked and never went waits for another turn at once; the attempt stays counted.
 async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], now: Timestamp) -> store::Result<()> {
     if ids.is_empty() {
@@ -246,8 +279,12 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
             deliveries::cancel_deferred(tx, campaign, now.as_millisecond()).await?;
         }
     }
+    outcomes::add(tx, worker, &count(ended)).await?;
     for end in ended {
-        if end.class == Some(ReplyClass::Hard) {
+        if let (Some(pushed), Some(class)) = (&end.pushed, end.class) {
+            suspend(tx, end.group.name(), pushed, class).await?;
+        }
+        if end.class == Some(ReplyClass::Hard) && end.outcome.state == DeliveryState::Bounced {
             suppress::refuse(tx, &app.keys.suppression, &hard_bounce(end, now), now).await?;
         }
         if end.outcome.state == DeliveryState::Accepted && end.kind == CampaignKind::Repermission {
@@ -255,6 +292,40 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
         }
     }
     Ok(())
+}
+
+/// What ended, summed by campaign and group.
+fn count(ended: &[Ended]) -> Vec<Counts> {
+    let mut sums: BTreeMap<(i64, &str), Counts> = BTreeMap::new();
+    for end in ended {
+        // Put back without having left: no server has said anything.
+        if end.outcome.reply.is_empty() {
+            continue;
+        }
+        let sum = sums.entry((end.campaign_id, end.group.name())).or_default();
+        sum.accepted += i64::from(end.outcome.state == DeliveryState::Accepted);
+        sum.deferred += i64::from(end.outcome.state == DeliveryState::Deferred);
+        sum.bounced += i64::from(end.outcome.state == DeliveryState::Bounced);
+        sum.hard += i64::from(end.class == Some(ReplyClass::Hard));
+        sum.config += i64::from(end.class == Some(ReplyClass::Config));
+        sum.content += i64::from(end.class == Some(ReplyClass::Content));
+    }
+    let counts = sums.into_iter();
+    counts.map(|((campaign_id, group), sum)| Counts { campaign_id, provider_group: group.to_owned(), ..sum }).collect()
+}
+
+/// The group stands still for everybody who sends to it.
+async fn suspend(tx: &mut Tx, group: &str, pushed: &Pushed, class: ReplyClass) -> store::Result<()> {
+    let before = groups::hold(tx, group).await?;
+    let seen = Seen { accepted: outcomes::accepted_by(tx, group).await?, ..pushed.seen };
+    let standing = Standing::after(before.as_ref(), pushed.push, &pushed.reply, class, seen);
+    let codes = pushed.reply.codes();
+    if pushed.push.alert {
+        tracing::error!(group, codes, %class, "a provider refuses this sender; its group is suspended");
+    } else if before.is_none_or(|before| before.strikes < standing.strikes) {
+        tracing::warn!(group, codes, %class, "a provider pushes back; its group is suspended");
+    }
+    groups::put(tx, group, &standing).await
 }
 
 /// The server said that the mailbox does not exist: it blocks service mail too (SUP-10).

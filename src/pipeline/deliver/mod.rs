@@ -5,9 +5,11 @@
 
 pub mod claim;
 pub mod gate;
+pub mod permits;
 pub mod prepare;
+pub mod traffic;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use super::compile::Compiled;
 use crate::{
@@ -30,10 +32,25 @@ pub struct Claim {
     pub mark: Mark,
     /// Submissions before this one.
     pub attempts: i64,
+    /// When it may leave, and among whom.
+    pub turn: Turn,
     /// Basis of the decision at the claim; the message states it.
     pub basis: Basis,
     /// Tracking that was decided.
     pub tracking: Tracking,
+}
+
+/// A delivery's turn.
+#[derive(Debug)]
+pub struct Turn {
+    /// Its place in its provider group.
+    pub place: traffic::Place,
+    /// When it may leave, as the limits gave it out.
+    pub at: Instant,
+    /// When it was claimed.
+    pub claimed_at: Instant,
+    /// When it was first submitted, in milliseconds.
+    pub first_submitted_at: Option<i64>,
 }
 
 /// A message ready to go, its last decision still to come.
@@ -50,6 +67,8 @@ pub struct Job {
     pub mark: Mark,
     /// Submissions before this one.
     pub attempts: i64,
+    /// When it may leave, and among whom.
+    pub turn: Turn,
     /// Basis that the message states.
     pub basis: Basis,
     /// Tracking that the message holds.

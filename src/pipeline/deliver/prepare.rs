@@ -64,6 +64,7 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
         person: claim.person,
         mark: claim.mark,
         attempts: claim.attempts,
+        turn: claim.turn,
         basis: claim.basis,
         tracking: claim.tracking,
         envelope: Envelope { from: Some(campaign.file.from.address.clone()), to },

@@ -78,7 +78,7 @@ on_both! {
             What::Command(line) if line.starts_with("RCPT TO:<p1@") => Action::ReplyAndClose("421 4.7.0 too fast\r\n".into()),
             What::Command(line) if line.starts_with("RCPT TO:<p2@") => Action::Reply("550 5.1.1 no such user\r\n".into()),
             What::Message { to, .. } if to[0].starts_with("p3@") => Action::Reply("451 4.3.0 later\r\n".into()),
-            What::Message { to, .. } if to[0].starts_with("p4@") => Action::Reply("554 5.6.0 no\r\n".into()),
+            What::Message { to, .. } if to[0].starts_with("p4@") => Action::Reply("554 5.2.0 no\r\n".into()),
             _ => Action::Usual,
         });
         let catcher = server(Some(script)).await;

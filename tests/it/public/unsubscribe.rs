@@ -175,10 +175,12 @@ on_both! {
                 rules_version: "test",
                 relationship: contact.relationship,
                 provider_group: String::new(),
+                zone: String::new(),
             };
             store::deliveries::enqueue(tx, campaign.id, &[decided], left(100)).await?;
             let worker = store::workers::add(tx, 1).await?;
-            store::deliveries::claim(tx, campaign.id, worker, 0, 10).await?;
+            let lane = store::lanes::Bound { provider_group: "", zone: "", past: 0 };
+            store::lanes::claim(tx, campaign.id, worker, &lane, 10).await?;
             store::deliveries::submitting(tx, campaign.id, worker, &[contact.id], left(90)).await?;
             Ok(campaign.id)
         }).await;

@@ -1,0 +1,142 @@
+//! The lanes of a campaign's queue: a provider group and a time zone. Each is claimed by itself, so that
+//! one that waits holds up no other, and is not read while it waits.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use super::{Result, Sql, Tx, deliveries::Claimed, on};
+
+/// A lane, and how far it was claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, FromRow)]
+pub struct Lane {
+    /// Group of mailbox providers.
+    pub provider_group: String,
+    /// IANA name of the recipients' time zone; empty is the controller's.
+    pub zone: String,
+}
+
+/// What waits in a lane.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Waiting {
+    /// Group of mailbox providers.
+    pub provider_group: String,
+    /// The recipients' time zone.
+    pub zone: String,
+    /// Whether anything is queued behind the bound.
+    pub queued: bool,
+    /// When the next deferred one is due, in milliseconds.
+    pub next_attempt_at: Option<i64>,
+}
+
+/// A lane and the contact behind which to look.
+#[derive(Debug, Clone, Serialize)]
+pub struct Bound<'a> {
+    /// Group of mailbox providers.
+    pub provider_group: &'a str,
+    /// The recipients' time zone.
+    pub zone: &'a str,
+    /// Key of a contact.
+    pub past: i64,
+}
+
+const ADD: Sql = Sql::twin(
+    "INSERT INTO lane (campaign_id, provider_group, zone) SELECT $1, value ->> 'provider_group', value ->> 'zone'
+     FROM jsonb_each($2) WHERE TRUE ON CONFLICT DO NOTHING",
+    "INSERT INTO lane (campaign_id, provider_group, zone) SELECT $1, r.provider_group, r.zone
+     FROM json_to_recordset(CAST($2 AS json)) AS r(provider_group text, zone text) ON CONFLICT DO NOTHING",
+);
+const OF_CAMPAIGN: Sql =
+    Sql::same("SELECT provider_group, zone FROM lane WHERE campaign_id = $1 ORDER BY provider_group, zone");
+// The bound spares a walk over every row already claimed.
+const WAITING: Sql = Sql::twin(
+    "SELECT value ->> 'provider_group' AS provider_group, value ->> 'zone' AS zone,
+     EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued'
+     AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone'
+     AND contact_id > value ->> 'past') AS queued,
+     (SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'
+     AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone') AS next_attempt_at
+     FROM jsonb_each($2)",
+    "SELECT l.provider_group, l.zone, EXISTS (SELECT 1 FROM delivery d WHERE d.campaign_id = $1 AND d.state = 'queued'
+     AND d.provider_group = l.provider_group AND d.zone = l.zone AND d.contact_id > l.past) AS queued,
+     (SELECT MIN(d.next_attempt_at) FROM delivery d WHERE d.campaign_id = $1 AND d.state = 'deferred'
+     AND d.provider_group = l.provider_group AND d.zone = l.zone) AS next_attempt_at
+     FROM json_to_recordset(CAST($2 AS json)) AS l(provider_group text, zone text, past bigint)",
+);
+const CLAIM: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4
+     AND contact_id > $5 ORDER BY contact_id LIMIT $6)
+     RETURNING contact_id, attempts, first_submitted_at, provider_group",
+    // Without MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
+    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
+     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5
+     ORDER BY contact_id LIMIT $6 FOR UPDATE SKIP LOCKED)
+     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
+     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
+     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at, delivery.provider_group",
+);
+const CLAIM_DUE: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
+     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4
+     AND next_attempt_at <= $5 ORDER BY next_attempt_at LIMIT $6)
+     RETURNING contact_id, attempts, first_submitted_at, provider_group",
+    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
+     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5
+     ORDER BY next_attempt_at LIMIT $6 FOR UPDATE SKIP LOCKED)
+     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
+     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
+     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at, delivery.provider_group",
+);
+
+/// Notes that a campaign has deliveries in these lanes.
+pub async fn add(tx: &mut Tx, campaign: i64, lanes: &[Lane]) -> Result<()> {
+    let (sql, rows) = (ADD.on(tx), super::json(lanes));
+    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(rows).execute(c).await.map(|_| ()))
+}
+
+/// The lanes of a campaign.
+pub async fn of_campaign(tx: &mut Tx, campaign: i64) -> Result<Vec<Lane>> {
+    let sql = OF_CAMPAIGN.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
+}
+
+/// What waits in each of these lanes.
+pub async fn waiting(tx: &mut Tx, campaign: i64, lanes: &[Bound<'_>]) -> Result<Vec<Waiting>> {
+    let (sql, rows) = (WAITING.on(tx), super::json(lanes));
+    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(rows).fetch_all(c).await)
+}
+
+/// Takes up to `limit` queued deliveries of a lane after contact `past`, by contact.
+pub async fn claim(tx: &mut Tx, campaign: i64, worker: i64, lane: &Bound<'_>, limit: i64) -> Result<Vec<Claimed>> {
+    let sql = CLAIM.on(tx);
+    on!(tx, |c| sqlx::query_as(sql)
+        .bind(campaign)
+        .bind(worker)
+        .bind(lane.provider_group)
+        .bind(lane.zone)
+        .bind(lane.past)
+        .bind(limit)
+        .fetch_all(c)
+        .await)
+}
+
+/// Takes up to `limit` deferred deliveries of a lane whose time has come, the longest due first.
+pub async fn claim_due(
+    tx: &mut Tx,
+    campaign: i64,
+    worker: i64,
+    lane: &Bound<'_>,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<Claimed>> {
+    let sql = CLAIM_DUE.on(tx);
+    on!(tx, |c| sqlx::query_as(sql)
+        .bind(campaign)
+        .bind(worker)
+        .bind(lane.provider_group)
+        .bind(lane.zone)
+        .bind(now)
+        .bind(limit)
+        .fetch_all(c)
+        .await)
+}
