@@ -59,9 +59,10 @@ pub fn suits(text: &str) -> bool {
 /// How many octets, `room` at most, stand for themselves here.
 fn plain_run(bytes: &[u8], room: usize) -> usize {
     let line = &bytes[..room.min(bytes.len())];
-    // Most lines are plain from one end to the other, which is seen faster than where they are not.
-    let all = line.iter().fold(true, |all, b| all & (matches!(b, b' '..=b'~') & (*b != b'=')));
-    let run = if all { line.len() } else { line.iter().take_while(|b| is_plain(**b)).count() };
+    // Sixteen at a time: most are plain, which is seen faster than where they are not.
+    let all = |some: &&[u8]| some.iter().fold(true, |all, b| all & (matches!(b, b' '..=b'~') & (*b != b'=')));
+    let quick = line.chunks_exact(16).take_while(all).count() * 16;
+    let run = quick + line[quick..].iter().take_while(|b| is_plain(**b)).count();
     // White space before a line end would be lost on the way.
     if run > 0 && ends_line(&bytes[run - 1..]) { run - 1 } else { run }
 }

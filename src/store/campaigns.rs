@@ -69,7 +69,12 @@ const ENQUEUED: Sql = Sql::same(
     "UPDATE campaign SET enqueue_after = $3, enqueued_at = $4
      WHERE id = $1 AND enqueue_after = $2 AND enqueued_at IS NULL AND state = 'running'",
 );
-const FINISH: Sql = Sql::same(
+const FINISH: Sql = Sql::twin(
+    "UPDATE campaign SET state = 'finished', finished_at = $2, changed_at = $2
+     WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL
+     AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued')
+     AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred')
+     AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
     "UPDATE campaign SET state = 'finished', finished_at = $2, changed_at = $2
      WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL
      AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')

@@ -178,25 +178,27 @@ const SUBMITTING: Sql = Sql::twin(
      AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json)))
      RETURNING contact_id",
 );
+// Here and below, on SQLite: without the fence of MATERIALIZED the planner knows the campaign first, walks over
+// all of its deliveries, and looks for each among the rows.
 const CHANGE: Sql = Sql::twin(
-    "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
-     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
-     value ->> 'code' AS code FROM jsonb_each($4)) AS r
-     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'claimed'
-     AND delivery.contact_id = r.contact_id",
+    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
+     value ->> 'state' AS state, value ->> 'code' AS code FROM jsonb_each($4))
+     UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL FROM r
+     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
+     AND delivery.worker_id = $2 AND delivery.state = 'claimed'",
     "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
      FROM json_to_recordset(CAST($4 AS json)) AS r(contact_id bigint, state text, code text)
      WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'claimed'
      AND delivery.contact_id = r.contact_id",
 );
 const RECORD: Sql = Sql::twin(
-    "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
-     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
-     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
-     value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
-     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM jsonb_each($3)) AS r
-     WHERE delivery.campaign_id = $1 AND delivery.worker_id = $2 AND delivery.state = 'submitting'
-     AND delivery.contact_id = r.contact_id",
+    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
+     value ->> 'state' AS state, value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
+     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM jsonb_each($3))
+     UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
+     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL FROM r
+     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
+     AND delivery.worker_id = $2 AND delivery.state = 'submitting'",
     "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
      bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
      FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, state text, next_attempt_at bigint,
@@ -205,12 +207,12 @@ const RECORD: Sql = Sql::twin(
      AND delivery.contact_id = r.contact_id",
 );
 const RECORD_LATE: Sql = Sql::twin(
-    "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
-     FROM (SELECT CAST(value ->> 'contact_id' AS INTEGER) AS contact_id, value ->> 'state' AS state,
-     value ->> 'ended_at' AS ended_at, value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply
-     FROM jsonb_each($2)) AS r
-     WHERE delivery.campaign_id = $1 AND delivery.state = 'unknown' AND delivery.contact_id = r.contact_id
-     AND r.state IN ('accepted', 'bounced')",
+    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
+     value ->> 'state' AS state, value ->> 'ended_at' AS ended_at, value ->> 'bounce_class' AS bounce_class,
+     value ->> 'reply' AS reply FROM jsonb_each($2))
+     UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply FROM r
+     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
+     AND delivery.state = 'unknown' AND r.state IN ('accepted', 'bounced')",
     "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
      FROM json_to_recordset(CAST($2 AS json)) AS r(contact_id bigint, state text, ended_at bigint,
      bounce_class text, reply text)
@@ -223,15 +225,23 @@ const STILL_SUBMITTING: Sql = Sql::twin(
     "SELECT contact_id FROM delivery WHERE campaign_id = $1 AND worker_id = $2 AND state = 'submitting'
      AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json)))",
 );
-const CANCEL_DEFERRED: Sql =
-    Sql::same("UPDATE delivery SET state = 'cancelled', ended_at = $2 WHERE campaign_id = $1 AND state = 'deferred'");
-const IS_OPEN: Sql = Sql::same(
+// Without statistics SQLite would rather look at every delivery of the campaign than at the few of an index.
+const CANCEL_DEFERRED: Sql = Sql::twin(
+    "UPDATE delivery INDEXED BY delivery_deferred SET state = 'cancelled', ended_at = $2 WHERE campaign_id = $1 AND state = 'deferred'",
+    "UPDATE delivery SET state = 'cancelled', ended_at = $2 WHERE campaign_id = $1 AND state = 'deferred'",
+);
+const IS_OPEN: Sql = Sql::twin(
+    "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued')
+     OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred')
+     OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
     "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
 );
-const IN_HAND: Sql =
-    Sql::same("SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))");
+const IN_HAND: Sql = Sql::twin(
+    "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+);
 const FAIL: Sql = Sql::same(
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
@@ -279,7 +289,10 @@ const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",
 );
-const UNKNOWN: Sql = Sql::same(
+const UNKNOWN: Sql = Sql::twin(
+    "SELECT d.contact_id, COALESCE(c.address, '') AS address, d.submitted_at FROM delivery d INDEXED BY delivery_unknown
+     LEFT JOIN contact c ON c.id = d.contact_id
+     WHERE d.campaign_id = $1 AND d.state = 'unknown' ORDER BY d.contact_id LIMIT $2",
     "SELECT d.contact_id, COALESCE(c.address, '') AS address, d.submitted_at FROM delivery d
      LEFT JOIN contact c ON c.id = d.contact_id
      WHERE d.campaign_id = $1 AND d.state = 'unknown' ORDER BY d.contact_id LIMIT $2",

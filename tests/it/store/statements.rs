@@ -86,6 +86,30 @@ on_both! {
     }
 }
 
+/// SQLite plans without statistics, and a plan that walks over a whole campaign for each message is
+/// quadratic. Only what counts or cancels a campaign as a whole may look at all of its deliveries.
+#[tokio::test]
+async fn no_statement_walks_over_a_campaign_for_a_few_of_its_deliveries() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(&format!("sqlite:{}/plans.db", folder.path().display())).await.unwrap();
+    let Db::Lite { writer, .. } = &db else { unreachable!("the URL says SQLite") };
+    let mut connection = writer.acquire().await.unwrap();
+    let mut seen = 0;
+    for s in statements().iter().filter(|s| s.lite.contains("delivery")) {
+        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", s.lite));
+        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&mut *connection).await.unwrap();
+        let is_whole = s.lite.contains("COUNT(*)") || s.lite.contains("state IN ('queued', 'claimed', 'deferred')");
+        for (.., step) in steps {
+            let walks = ["delivery", "d"].iter().any(|table| {
+                step == format!("SCAN {table}") || step == format!("SEARCH {table} USING PRIMARY KEY (campaign_id=?)")
+            });
+            assert!(is_whole || !walks, "{}: {step}", s.at);
+            seen += usize::from(walks);
+        }
+    }
+    assert!(seen > 0, "a walk is recognised where there is one");
+}
+
 /// Prepares a statement and returns the names of the columns it answers.
 async fn columns(db: &Db, s: &Text) -> Result<Vec<String>, sqlx::Error> {
     match db {
