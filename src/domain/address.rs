@@ -199,10 +199,17 @@ impl serde::Serialize for AddressHash {
     }
 }
 
+/// Bytes as hexadecimal digits in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
 impl AddressHash {
     /// Lower-case hexadecimal, 64 digits.
     pub fn to_hex(self) -> String {
-        self.0.iter().map(|b| format!("{b:02x}")).collect()
+        hex(&self.0)
     }
 
     /// Reads 64 hexadecimal digits of either case.
@@ -222,7 +229,6 @@ impl AddressHash {
 /// written `sha256:HEX` and `md5:HEX`. No protection (SUP-5), only a way to read their refusals.
 pub fn foreign_hashes(address: &Address) -> [String; 2] {
     use md5::{Digest, Md5};
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let text = address.as_str().as_bytes();
     [format!("sha256:{}", hex(&Sha256::digest(text))), format!("md5:{}", hex(&Md5::digest(text)))]
 }

@@ -10,7 +10,10 @@ use super::{
     headers::{HeaderError, push_mailbox, push_phrase, push_text, push_words},
     quoted,
 };
-use crate::domain::{address::Address, lang::Lang};
+use crate::domain::{
+    address::{Address, hex},
+    lang::Lang,
+};
 
 /// Everything a message is made of. Two equal `Parts` make equal bytes.
 #[derive(Debug, Clone)]
@@ -215,8 +218,7 @@ fn push_all(out: &mut Vec<u8>, pieces: &[&str]) {
 /// A boundary that no encoded body can hold (`=_`), the same for the same message.
 fn boundary(message_id: &str) -> String {
     let digest = Sha256::digest(message_id.as_bytes());
-    let hex: String = digest[..12].iter().map(|b| format!("{b:02x}")).collect();
-    format!("=_{hex}")
+    format!("=_{}", hex(&digest[..12]))
 }
 
 fn date(date: Timestamp) -> String {

@@ -151,14 +151,15 @@ pub async fn import(
         }
         let counted = refusals.len();
         refusals.extend(kept);
-        let started = Instant::now();
         let mut tx = db.write().await?;
+        let started = Instant::now();
         let written = suppress::refuse_all(&mut tx, key, &refusals, now).await?;
         tx.commit().await?;
+        let held = started.elapsed();
         let new = written[..counted].iter().filter(|w| matches!(w, Written::New(_))).count() as u64;
         report.new += new;
         report.unchanged += counted as u64 - new;
-        pace.keep(started.elapsed()).await;
+        pace.keep(held).await;
     }
 }
 

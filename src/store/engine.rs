@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -69,6 +69,8 @@ pub enum OpenError {
 }
 
 const BUSY: Duration = Duration::from_secs(30);
+/// How often the write lock of SQLite is looked for.
+const LOOK: Duration = Duration::from_millis(2);
 const READERS: u32 = 4;
 
 impl Db {
@@ -118,15 +120,20 @@ impl Db {
         let lock = path.with_extension("lock");
         let lock = File::options().create(true).append(true).open(lock).map_err(file_error)?;
         lock.lock().map_err(file_error)?;
+        let migrating = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!("migrations/sqlite").run(&migrating).await?;
+        migrating.close().await;
+        drop(lock);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(BUSY)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute("PRAGMA busy_timeout = 2").await.map(|_| ()) })
+            })
             .connect_with(options.clone())
             .await?;
-        sqlx::migrate!("migrations/sqlite").run(&writer).await?;
-        drop(lock);
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
@@ -139,7 +146,7 @@ impl Db {
     /// that reads and then writes fails under load.
     pub async fn write(&self) -> Result<Tx, sqlx::Error> {
         match self {
-            Db::Lite { writer, .. } => Ok(Tx::Lite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Db::Lite { writer, .. } => Ok(Tx::Lite(begin_immediate(writer).await?)),
             Db::Pg(pool) => Ok(Tx::Pg(pool.begin().await?)),
         }
     }
@@ -169,6 +176,22 @@ impl Db {
             Db::Pg(pool) => pool.close().await,
         }
     }
+}
+
+/// Takes the write lock, which another process may hold. SQLite's own patience would look for it ever
+/// less often, every tenth of a second at last, and hardly ever find it free beside a busy sender.
+async fn begin_immediate(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    let until = tokio::time::Instant::now() + BUSY;
+    loop {
+        match writer.begin_with("BEGIN IMMEDIATE").await {
+            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => tokio::time::sleep(LOOK).await,
+            other => return other,
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5")
 }
 
 impl Tx {

@@ -156,6 +156,8 @@ pub fn source(words: &str, kind: SourceKind, lang: Lang) -> String {
 pub struct Message {
     frozen: Frozen,
     engine: Engine,
+    /// What is the same for everybody.
+    common: Value,
     /// Prints the HTML part in its encoding.
     stencils: Option<(Engine, Footers)>,
 }
@@ -167,7 +169,11 @@ impl Message {
         engine.add("subject", Escape::None, &frozen.subject).map_err(RenderError::Engine)?;
         engine.add("body", Escape::None, &frozen.text).map_err(RenderError::Engine)?;
         engine.add("body", Escape::Html, &frozen.html).map_err(RenderError::Engine)?;
-        Ok(Message { frozen, engine, stencils: None })
+        let common = context! {
+            product => context! { name => frozen.product_name.as_str(), slug => frozen.product.as_str() },
+            sender => context! { name => frozen.sender_name.as_str(), email => frozen.sender_email.as_str() },
+        };
+        Ok(Message { frozen, engine, common, stencils: None })
     }
 
     /// Encodes the words of the HTML part once, by `transfer`, so that [`Message::print`] encodes only
@@ -223,10 +229,14 @@ impl Message {
 
     fn words(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Words, RenderError> {
         let frozen = &self.frozen;
-        let values = values(frozen, contact);
-        let subject = self.engine.render("subject", Escape::None, &values)?;
+        let contact_values = contact_values(contact);
+        let values = |subject| {
+            let campaign = campaign(frozen, subject);
+            context! { contact => contact_values.clone(), campaign => campaign, ..self.common.clone() }
+        };
+        let subject = self.engine.render("subject", Escape::None, &values(""))?;
         let subject = clean_subject(&subject, injected.test)?;
-        let values = context! { campaign => campaign(frozen, &subject), ..values };
+        let values = values(&subject);
         Ok(Words { subject, values, test: injected.test, lang: frozen.lang(contact) })
     }
 }
@@ -257,14 +267,8 @@ impl Words {
     }
 }
 
-fn values(frozen: &Frozen, contact: &MergeContact) -> Value {
-    let fields = MergeContact::FIELDS.iter().map(|field| (*field, merge_value(contact.get(field))));
-    context! {
-        contact => Value::from_pairs(fields),
-        product => context! { name => frozen.product_name.as_str(), slug => frozen.product.as_str() },
-        sender => context! { name => frozen.sender_name.as_str(), email => frozen.sender_email.as_str() },
-        campaign => campaign(frozen, ""),
-    }
+fn contact_values(contact: &MergeContact) -> Value {
+    Value::from_pairs(MergeContact::FIELDS.iter().map(|field| (*field, merge_value(contact.get(field)))))
 }
 
 fn campaign(frozen: &Frozen, subject: &str) -> Value {

@@ -9,7 +9,7 @@ use super::{Claim, Job};
 use crate::{
     app::App,
     domain::{
-        address::{Address, AddressError},
+        address::{Address, AddressError, hex},
         campaigns::CampaignKind,
         content::{self, Injected, Rendered},
         dates::Dated,
@@ -55,7 +55,11 @@ pub struct Prepared {
 
 /// Makes the message of a claim.
 pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Job, PrepareError> {
-    let to = Address::parse(&claim.contact.address)?;
+    // It was read when the facts were.
+    let to = match &claim.person.address {
+        Some(address) => address.clone(),
+        None => Address::parse(&claim.contact.address)?,
+    };
     let message = Draft::new(app, campaign, &claim.contact, claim.basis, Copy::Real)?.sign(&to, now)?;
     Ok(Job {
         campaign: Arc::clone(campaign),
@@ -208,8 +212,7 @@ fn token(app: &App, campaign: &Compiled, contact: &Contact, test: bool) -> Token
 /// One id for one delivery, whatever the attempt, and no address in it.
 fn message_id(token: &str, domain: &str) -> String {
     let digest = Sha256::digest(token.as_bytes());
-    let unique: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
-    format!("{unique}@{domain}")
+    format!("{}@{domain}", hex(&digest[..16]))
 }
 
 fn feedback_id(app: &App, campaign: &Compiled) -> Result<Option<FeedbackId>, ComposeError> {

@@ -131,10 +131,9 @@ pub async fn apply(
     let mut lines = prepared.read(place, progress.lines, false);
     on_progress(lines.done, lines.total);
     while let Some((_, batch)) = lines.next(pace.parcels).await? {
-        let started = Instant::now();
-        write(place, &lines.reader, &mut progress, &batch).await?;
+        let held = write(place, &lines.reader, &mut progress, &batch).await?;
         on_progress(lines.done, lines.total);
-        pace.keep(started.elapsed()).await;
+        pace.keep(held).await;
     }
     finish(place, &progress, read_as).await
 }
@@ -152,10 +151,10 @@ pub async fn dry_run(
     let mut pace = Pace::new(place.db);
     let mut lines = prepared.read(place, 0, true);
     while let Some((mut before, batch)) = lines.next(pace.parcels).await? {
-        let started = Instant::now();
         let first = batch.first().map_or(0, |read| read.number);
         before.retain(|read| read.number < first);
         let mut tx = place.db.write().await?;
+        let started = Instant::now();
         let outcomes = writer(place, &lines.reader).write(&mut tx, &before, &batch).await?;
         drop(tx);
         for refusal in count(&mut progress, &batch, outcomes) {
@@ -247,33 +246,37 @@ impl Lines {
     }
 }
 
-/// How many lines a transaction takes, so that the write lock of SQLite is free again soon: an
-/// unsubscribe that another process received waits for it.
+/// How many lines a transaction takes, so that what it locks is free again soon, the write lock of
+/// SQLite or the people's slots on PostgreSQL: an unsubscribe and the gate wait for it.
 pub(super) struct Pace {
     shares_lock: bool,
     pub(super) parcels: usize,
 }
 
 /// At most so many parcels make a transaction.
-const MOST_PARCELS: usize = 20;
+const MOST_PARCELS: usize = 40;
+/// How often whoever waits for the lock of SQLite looks for it, and a little more.
+const LOOK: Duration = Duration::from_millis(4);
 /// The lock is held no longer than this, as far as the last transaction tells.
-const LONGEST_HOLD: Duration = Duration::from_millis(40);
+const LONGEST_HOLD: Duration = Duration::from_millis(50);
 
 impl Pace {
     pub(super) fn new(db: &Db) -> Pace {
         Pace { shares_lock: matches!(db, Db::Lite { .. }), parcels: 5 }
     }
 
-    /// Adapts to how long the last transaction took, and lets others in before the next.
-    pub(super) async fn keep(&mut self, took: Duration) {
-        if took > LONGEST_HOLD {
-            self.parcels = (self.parcels / 2).max(1);
-        } else if took < LONGEST_HOLD / 2 {
-            self.parcels = (self.parcels + 1).min(MOST_PARCELS);
+    /// Adapts to how long the last transaction held its lock, and lets others in before the next. How
+    /// long it waited for the lock says nothing about its size.
+    pub(super) async fn keep(&mut self, held: Duration) {
+        if held > LONGEST_HOLD {
+            let fits = self.parcels as f64 * LONGEST_HOLD.as_secs_f64() / held.as_secs_f64();
+            self.parcels = (fits as usize).max(1);
+        } else if held < LONGEST_HOLD / 2 {
+            self.parcels = (self.parcels * 2).min(MOST_PARCELS);
         }
         if self.shares_lock {
-            // SQLite's waiters look again and again; they must find the lock free in a fair share of time.
-            tokio::time::sleep(took / 5).await;
+            // SQLite's waiters look again every few milliseconds; they must find the lock free in between.
+            tokio::time::sleep((held / 8).clamp(LOOK, LOOK * 2)).await;
         }
     }
 }
@@ -298,15 +301,16 @@ async fn open(place: Place<'_>, fingerprint: &str) -> Result<Progress, ImportErr
     }
 }
 
-/// One transaction: the lines, the refused ones, and how far the import is.
+/// One transaction: the lines, the refused ones, and how far the import is. Returns how long it held its lock.
 async fn write(
     place: Place<'_>,
     reader: &LineReader,
     progress: &mut Progress,
     batch: &[Read],
-) -> Result<(), ImportError> {
+) -> Result<Duration, ImportError> {
     let from = progress.lines;
     let mut tx = place.db.write().await?;
+    let started = Instant::now();
     let outcomes = writer(place, reader).write(&mut tx, &[], batch).await?;
     let refusals = count(progress, batch, outcomes);
     imports::refuse(&mut tx, progress.id, &refusals).await?;
@@ -314,7 +318,7 @@ async fn write(
         return Err(ImportError::Overtaken);
     }
     tx.commit().await?;
-    Ok(())
+    Ok(started.elapsed())
 }
 
 /// Adds the outcomes to the totals, and returns the refused lines.
