@@ -1,9 +1,14 @@
 //! The secret keys: files in `keys/` of the data folder, never in the database.
 //!
 //! A backup without them loses every hashed refusal and every link, so they are never made anew
-//! for a database that was written with others.
+//! for a database that was written with others. The database notes a fingerprint of each: whoever
+//! works with it holds the same keys, on whichever host, or does not start.
+
+pub mod dkim;
+mod links;
 
 use std::{
+    fmt,
     fs::{self, File},
     io::Write,
     os::unix::fs::DirBuilderExt,
@@ -13,13 +18,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{address::SuppressionKey, tokens::TokenKeys};
+use crate::domain::address::SuppressionKey;
+pub use links::LinkKeys;
 
 /// The keys that a process works with.
 #[derive(Debug, Clone)]
 pub struct Keys {
     /// Signs and verifies the tokens of links.
-    pub tokens: TokenKeys,
+    pub tokens: LinkKeys,
     /// Hashes the addresses of the suppression list (SUP-5).
     pub suppression: SuppressionKey,
     /// What a database notes of them: name and fingerprint.
@@ -47,19 +53,34 @@ pub enum KeyError {
     },
     /// The keys are not there, and the database was written with some.
     #[error(
-        "{path} is missing, and the database was written with it: restore it from the backup \
-         (without it every hashed refusal and every unsubscribe link is lost)"
+        "{path} is missing, and the database was written with it: restore it from the backup, or copy it from a \
+         host that works with this database (without it every hashed refusal and every unsubscribe link is lost)"
     )]
     Missing {
         /// Which file.
         path: PathBuf,
     },
     /// The keys are not those that the database was written with.
-    #[error("the key {names} differs from the one that the database was written with: restore the keys it belongs to")]
-    Differ {
-        /// Which keys.
-        names: String,
-    },
+    #[error("{0}")]
+    Differ(Differ),
+}
+
+/// The keys in which this host and the database differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differ {
+    /// The folder of this host's keys.
+    pub folder: PathBuf,
+    /// Which keys.
+    pub keys: Vec<Difference>,
+}
+
+/// A key that this host holds otherwise than the database notes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// `suppression`, `token ID` or `dkim DOMAIN`.
+    pub name: String,
+    /// This host holds none of that name; else it holds another.
+    pub missing: bool,
 }
 
 /// The file of the token keys.
@@ -94,13 +115,37 @@ impl Keys {
                 make(&path)?;
             }
         }
-        let keys = read(folder)?;
-        let differ: Vec<&str> = noted
-            .iter()
-            .filter(|(name, print)| keys.fingerprints.iter().all(|(n, p)| n != name || p != print))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        if differ.is_empty() { Ok(keys) } else { Err(KeyError::Differ { names: differ.join(", ") }) }
+        let keys = Keys::read(folder)?;
+        keys.compare(folder, noted)?;
+        Ok(keys)
+    }
+
+    /// Reads the keys of `folder`, and makes none.
+    pub fn read(folder: &Path) -> Result<Keys, KeyError> {
+        let path = folder.join(SUPPRESSION);
+        let text = fs::read_to_string(&path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+        let suppression = unhex(text.trim())
+            .ok_or_else(|| KeyError::Content { path, message: "expected at least 32 hexadecimal digits".into() })?;
+        let mut fingerprints = vec![("suppression".to_owned(), fingerprint(&suppression))];
+        let path = folder.join(TOKENS);
+        let file = read_tokens(&path)?;
+        for key in &file.keys {
+            fingerprints.push((format!("token {}", key.id), fingerprint(&secret(&path, key)?)));
+        }
+        let tokens = LinkKeys::open(path)?;
+        fingerprints.extend(dkim::fingerprints(folder)?);
+        Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), fingerprints })
+    }
+
+    /// Refuses when a key that the database notes is missing here, or is another one.
+    pub fn compare(&self, folder: &Path, noted: &[(String, String)]) -> Result<(), KeyError> {
+        let differ = noted.iter().filter_map(|(name, print)| {
+            let ours = self.fingerprints.iter().find(|(ours, _)| ours == name).map(|(_, print)| print);
+            (ours != Some(print)).then(|| Difference { name: name.clone(), missing: ours.is_none() })
+        });
+        let mut keys: Vec<Difference> = differ.collect();
+        keys.sort_by(|a, b| a.name.cmp(&b.name));
+        if keys.is_empty() { Ok(()) } else { Err(KeyError::Differ(Differ { folder: folder.to_owned(), keys })) }
     }
 
     /// Makes a new signing key for tokens; the old ones go on verifying (OC-9).
@@ -114,6 +159,35 @@ impl Keys {
         file.keys.push(TokenKey { id, secret: hex(&random()) });
         file.signing = id;
         write(&path, &tokens_text(&file))
+    }
+}
+
+/// Which keys, and the way out for each kind of them.
+impl fmt::Display for Differ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the keys in {} are not those that the database was written with: ", self.folder.display())?;
+        for (i, key) in self.keys.iter().enumerate() {
+            let what = if key.missing { "missing here" } else { "another one here" };
+            write!(f, "{}{} ({what})", if i == 0 { "" } else { ", " }, key.name)?;
+        }
+        let any =
+            |kind: &str, missing: bool| self.keys.iter().any(|k| k.name.starts_with(kind) && k.missing == missing);
+        if any("suppression", false) || any("suppression", true) || any("token", false) {
+            f.write_str(
+                ". Restore the keys that belong to this database from their backup, or copy them from a host that \
+                 works with it: with others, refusals are not found and links do not work",
+            )?;
+        }
+        if any("token", true) {
+            write!(f, ". `ouinon key rotate` ran on another host: copy its keys/{TOKENS} here")?;
+        }
+        if any("dkim", true) || any("dkim", false) {
+            f.write_str(
+                ". Copy keys/dkim from the host where `ouinon dkim new` ran, so that every host signs alike; if \
+                 mail from the domain is to be signed no more, run `ouinon dkim forget DOMAIN`",
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -139,23 +213,10 @@ fn make(path: &Path) -> Result<(), KeyError> {
     }
 }
 
-fn read(folder: &Path) -> Result<Keys, KeyError> {
-    let path = folder.join(SUPPRESSION);
-    let text = fs::read_to_string(&path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
-    let suppression = unhex(text.trim())
-        .ok_or_else(|| KeyError::Content { path, message: "expected at least 32 hexadecimal digits".into() })?;
-    let path = folder.join(TOKENS);
-    let file = read_tokens(&path)?;
-    let content = |message: &str| KeyError::Content { path: path.clone(), message: message.to_owned() };
-    let mut keys = Vec::new();
-    let mut fingerprints = vec![("suppression".to_owned(), fingerprint(&suppression))];
-    for key in &file.keys {
-        let secret = unhex(&key.secret).ok_or_else(|| content("a secret is no hexadecimal text"))?;
-        fingerprints.push((format!("token {}", key.id), fingerprint(&secret)));
-        keys.push((key.id, secret));
-    }
-    let tokens = TokenKeys::new(file.signing, keys).ok_or_else(|| content("the signing key is not among the keys"))?;
-    Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), fingerprints })
+/// The secret of a token key.
+fn secret(path: &Path, key: &TokenKey) -> Result<Vec<u8>, KeyError> {
+    let message = "a secret is no hexadecimal text".to_owned();
+    unhex(&key.secret).ok_or(KeyError::Content { path: path.to_owned(), message })
 }
 
 fn read_tokens(path: &Path) -> Result<TokenFile, KeyError> {

@@ -16,11 +16,12 @@ use serde::Serialize;
 use super::{Failure, output};
 use crate::{
     app::App,
+    clock::Clock,
     config::Config,
     domain::address::normalise_domain,
-    keys::Keys,
+    keys::{self, Keys},
     mail::dkim::{Signer, SigningKeys},
-    store,
+    store::{self, Db},
 };
 
 /// What can be done with DKIM keys.
@@ -33,6 +34,11 @@ pub enum DkimCommand {
         /// Name of the RSA key in DNS; the Ed25519 key gets it with `-ed`
         #[arg(long, default_value = "ouinon")]
         selector: String,
+    },
+    /// Let the database forget which key signs for a domain: the one this host holds counts then, or none
+    Forget {
+        /// The domain of senders' addresses
+        domain: String,
     },
 }
 
@@ -56,9 +62,18 @@ struct Record {
 }
 
 /// Runs a DKIM command.
-pub fn run(config: &Config, command: DkimCommand, json: bool) -> anyhow::Result<ExitCode> {
-    let DkimCommand::New { domain, selector } = command;
-    let domain = normalise_domain(&domain).ok_or_else(|| Failure::Input(format!("{domain:?} is not a domain")))?;
+pub async fn run(config: Config, command: DkimCommand, json: bool) -> anyhow::Result<ExitCode> {
+    match command {
+        DkimCommand::New { domain, selector } => new(config, &normal(&domain)?, &selector, json).await,
+        DkimCommand::Forget { domain } => forget(&config, &normal(&domain)?, json).await,
+    }
+}
+
+fn normal(domain: &str) -> Result<String, Failure> {
+    normalise_domain(domain).ok_or_else(|| Failure::Input(format!("{domain:?} is not a domain")))
+}
+
+async fn new(config: Config, domain: &str, selector: &str, json: bool) -> anyhow::Result<ExitCode> {
     let selector_ok = !selector.is_empty()
         && selector.len() <= 60
         && selector.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -67,16 +82,44 @@ pub fn run(config: &Config, command: DkimCommand, json: bool) -> anyhow::Result<
     if !selector_ok {
         return Err(Failure::Input("--selector: expected a-z, 0-9 and dashes, not at the ends".to_owned()).into());
     }
-    let signer = make(config, &domain, &selector)?;
+    let app = App::open(config, Clock::System).await?;
+    let signer = make(&app.config, domain, selector)?;
+    // From now on every other host needs this key as well, or does not start.
+    let name = keys::dkim::name(domain);
+    let held = Keys::read(&App::keys_folder(&app.config))?.fingerprints;
+    if let Some((_, fingerprint)) = held.iter().find(|(held, _)| *held == name) {
+        let mut tx = app.db.write().await?;
+        store::keys::replace(&mut tx, &name, fingerprint).await?;
+        tx.commit().await?;
+    }
+    app.db.close().await;
     let records: Vec<Record> =
         signer.dns_records().into_iter().map(|r| Record { name: r.name, value: r.value }).collect();
     if json {
-        output::json(&Records { domain, records })?;
+        output::json(&Records { domain: domain.to_owned(), records })?;
         return Ok(ExitCode::SUCCESS);
     }
     println!("Mail from {domain} is signed from now on. Publish these TXT records:");
     for record in records {
         println!("\n{}\n  {}", record.name, record.value);
+    }
+    println!("\nOther hosts of this installation start again with the same key: copy keys/dkim/{domain} to them.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works with whatever keys this host holds: it is the way out when they differ.
+async fn forget(config: &Config, domain: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let db = Db::open(config.database.url.expose_secret()).await?;
+    let mut tx = db.write().await?;
+    let known = store::keys::forget(&mut tx, &keys::dkim::name(domain)).await?;
+    tx.commit().await?;
+    db.close().await;
+    if json {
+        output::json(&serde_json::json!({ "domain": domain, "forgotten": known }))?;
+    } else if known {
+        println!("{domain}: forgotten. The key of the host that starts next counts, or none if it has none.");
+    } else {
+        println!("{domain}: no key was known.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,18 +164,24 @@ fn write(folder: &Path, selector: &str, keys: &SigningKeys) -> anyhow::Result<()
 pub async fn run_key(app: &App, command: KeyCommand, json: bool) -> anyhow::Result<ExitCode> {
     let KeyCommand::Rotate = command;
     let folder = App::keys_folder(&app.config);
-    Keys::rotate(&folder)?;
+    // One at a time, and only beside the keys that the database knows: of two hosts that rotate together,
+    // the second is told that it lacks the key of the first.
     let mut tx = app.db.write().await?;
+    store::keys::take_turns(&mut tx).await?;
     let noted = store::keys::all(&mut tx).await?;
-    let keys = Keys::load(&folder, &noted)?;
+    Keys::load(&folder, &noted)?;
+    Keys::rotate(&folder)?;
+    let keys = Keys::read(&folder)?;
     for (name, fingerprint) in &keys.fingerprints {
         store::keys::note(&mut tx, name, fingerprint).await?;
     }
     tx.commit().await?;
+    let tokens = keys.fingerprints.iter().filter(|(name, _)| name.starts_with("token ")).count();
     if json {
-        output::json(&serde_json::json!({ "keys": keys.fingerprints.len() - 1 }))?;
+        output::json(&serde_json::json!({ "keys": tokens }))?;
     } else {
-        println!("Links are signed with a new key; those already sent go on working. Restart `ouinon serve`.");
+        println!("Links are signed with a new key; those already sent go on working.");
+        println!("On every other host: copy keys/tokens.toml there, then restart `ouinon serve` everywhere.");
     }
     Ok(ExitCode::SUCCESS)
 }

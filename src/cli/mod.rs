@@ -7,6 +7,7 @@ pub mod consent;
 pub mod contact;
 pub mod demo;
 pub mod dkim;
+pub mod doctor;
 pub mod explain;
 pub mod import;
 pub mod init;
@@ -25,7 +26,11 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
-use crate::{app::App, clock::Clock, config::Config};
+use crate::{
+    app::App,
+    clock::Clock,
+    config::{Config, ConfigError},
+};
 
 /// Email campaigns that reach those who may be written to, and nobody else.
 #[derive(Debug, Parser)]
@@ -44,6 +49,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Write a commented ouinon.toml and make the keys; asks nothing, overwrites nothing
     Init,
+    /// Look at everything that a campaign depends on, and say what to mend; sends nothing
+    ///
+    /// Exit status: 0 when no check is an error, 1 when one is, 2 for wrong usage.
+    Doctor(doctor::DoctorArgs),
     /// Run the web pages, the scheduler and the sender
     Serve(serve::ServeArgs),
     /// Write, check, launch and follow campaigns
@@ -134,6 +143,7 @@ impl Cli {
         match self.command {
             Command::Demo(args) => demo::run(args, json).await,
             Command::Init => init::init(json).await,
+            Command::Doctor(args) => doctor::run(read_configuration(), args, json).await,
             Command::Serve(args) => serve::run(&open().await?, args).await,
             Command::Campaign(command) => campaign::run(&open().await?, command, json).await,
             Command::Import(args) => import::run(&open().await?, args, json).await,
@@ -144,7 +154,7 @@ impl Cli {
             Command::Suppress(command) => suppress::run(&open().await?, command, json).await,
             Command::Explain(args) => explain::run(&open().await?, args, json).await,
             Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),
-            Command::Dkim(command) => dkim::run(&configuration()?, command, json),
+            Command::Dkim(command) => dkim::run(configuration()?, command, json).await,
             Command::Key(command) => dkim::run_key(&open().await?, command, json).await,
         }
     }
@@ -152,10 +162,14 @@ impl Cli {
 
 /// The configuration of the current folder and environment.
 pub fn configuration() -> anyhow::Result<Config> {
+    read_configuration().map_err(|error| Failure::Input(error.to_string()).into())
+}
+
+fn read_configuration() -> Result<Config, ConfigError> {
     let dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     // A variable that is no text cannot be one of ours.
     let env = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    Config::load(&dir, env).map_err(|error| Failure::Input(error.to_string()).into())
+    Config::load(&dir, env)
 }
 
 async fn open() -> anyhow::Result<App> {

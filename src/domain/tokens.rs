@@ -79,6 +79,17 @@ impl TokenKeys {
         keys.iter().any(|(id, _)| *id == signing).then_some(TokenKeys { signing, keys })
     }
 
+    /// The id of the key that a text names, when it has the form of a token; it may be forged.
+    pub fn key_id(&self, text: &str) -> Option<u8> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == PAYLOAD + SIGNATURE && bytes[0] == VERSION).then(|| bytes[1])
+    }
+
+    /// Whether the key of this id is among the keys.
+    pub fn holds(&self, id: u8) -> bool {
+        self.key(id).is_some()
+    }
+
     /// Writes and signs a token.
     pub fn sign(&self, token: &Token) -> String {
         let mut bytes = [0u8; PAYLOAD + SIGNATURE];

@@ -1,8 +1,6 @@
 //! A campaign made ready to be judged and sent: its file read, its product found, its message
 //! frozen and compiled, its signer loaded.
 
-use std::fs;
-
 use crate::{
     app::App,
     domain::{
@@ -13,6 +11,7 @@ use crate::{
         located::Problems,
         templates::RenderError,
     },
+    keys::{self, KeyError},
     mail::{
         dkim::{self, Signer},
         quoted,
@@ -60,6 +59,9 @@ pub enum Unusable {
         /// What is wrong.
         error: dkim::KeyError,
     },
+    /// The key files cannot be read.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The database fails.
     #[error("database: {0}")]
     Store(#[from] sqlx::Error),
@@ -83,6 +85,15 @@ impl Compiled {
     async fn new(app: &App, tx: &mut Tx, file: CampaignFile, frozen: Option<Frozen>) -> Result<Compiled, Unusable> {
         let product = products::by_slug(tx, &file.product).await?;
         let product = product.ok_or_else(|| Unusable::NoProduct(file.product.clone()))?;
+        Compiled::with(app, file, product, frozen)
+    }
+
+    /// Compiles a file that is not stored, about a product that need not be either.
+    pub fn about(app: &App, file: CampaignFile, product: Product) -> Result<Compiled, Unusable> {
+        Compiled::with(app, file, product, None)
+    }
+
+    fn with(app: &App, file: CampaignFile, product: Product, frozen: Option<Frozen>) -> Result<Compiled, Unusable> {
         let frozen = match frozen {
             Some(frozen) => frozen,
             None => content::freeze(&file, &product.name, &controller(app)).map_err(Unusable::Written)?,
@@ -121,13 +132,10 @@ fn controller(app: &App) -> Controller {
 /// The signer of the sender's domain, or of the nearest parent that has a key: DMARC's relaxed
 /// alignment accepts it (H-4).
 pub(super) fn signer(app: &App, domain: &str) -> Result<Option<Signer>, Unusable> {
-    let folder = App::keys_folder(&app.config).join("dkim");
+    let folder = App::keys_folder(&app.config);
     for domain in covering_domains(domain) {
-        let folder = folder.join(domain);
-        let Ok(selector) = fs::read_to_string(folder.join("selector")) else { continue };
-        let selector = selector.trim();
-        let keys = folder.join(selector);
-        return Signer::from_files(domain, selector, &keys.join("rsa.pem"), &keys.join("ed25519.pem"))
+        let Some(files) = keys::dkim::of_domain(&folder, domain)? else { continue };
+        return Signer::from_files(domain, &files.selector, &files.rsa, &files.ed25519)
             .map(Some)
             .map_err(|error| Unusable::Dkim { domain: domain.to_owned(), error });
     }

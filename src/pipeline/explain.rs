@@ -143,7 +143,7 @@ async fn facts_of(
 }
 
 /// A person of whom nothing is known but the address, and perhaps a refusal.
-fn nobody(app: &App, address: &Address) -> Contact {
+pub(super) fn nobody(app: &App, address: &Address) -> Contact {
     Contact {
         id: 0,
         address: address.to_string(),

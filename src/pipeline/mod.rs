@@ -8,6 +8,7 @@ pub mod campaigns;
 pub mod compile;
 pub mod contacts;
 pub mod deliver;
+pub mod doctor;
 pub mod enqueue;
 pub mod erase;
 pub mod explain;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     app::App,
+    config::Config,
     domain::{
         address::Address,
         eligibility::{self, Basis, Outcome},
@@ -159,7 +160,12 @@ pub async fn test(
 
 /// The mail server as configured.
 pub fn server(app: &App) -> Result<Server, PreviewError> {
-    let smtp = &app.config.smtp;
+    server_of(&app.config)
+}
+
+/// The mail server that a configuration names.
+pub fn server_of(config: &Config) -> Result<Server, PreviewError> {
+    let smtp = &config.smtp;
     let url = smtp.url.as_ref().ok_or_else(|| {
         PreviewError::Smtp("none is configured: set smtp.url in ouinon.toml or OUINON_SMTP_URL".to_owned())
     })?;

@@ -71,7 +71,15 @@ pub enum OpenError {
 const BUSY: Duration = Duration::from_secs(30);
 /// How often the write lock of SQLite is looked for.
 const LOOK: Duration = Duration::from_millis(2);
+/// For a look at the database as it is.
+const GLANCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+
+/// The migrations that this program knows for the engine of `db`, by their versions.
+pub(super) fn migrations(db: &Db) -> Vec<i64> {
+    let all = if db.is_sqlite() { sqlx::migrate!("migrations/sqlite") } else { sqlx::migrate!("migrations/postgres") };
+    all.iter().map(|migration| migration.version).collect()
+}
 
 impl Db {
     /// Opens the database at `url` (`sqlite:PATH` or `postgres://…`), and migrates it under a lock.
@@ -85,6 +93,24 @@ impl Db {
             return Err(OpenError::Url);
         }
         Db::open_sqlite(PathBuf::from(path)).await
+    }
+
+    /// Opens the database at `url` as it is: makes none, migrates none, waits for it a few seconds only.
+    pub(super) async fn connect(url: &str) -> Result<Db, OpenError> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?;
+            let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(GLANCE);
+            return Ok(Db::Pg(pool.connect_with(options.application_name("ouinon doctor")).await?));
+        }
+        let path = url.strip_prefix("sqlite:").ok_or(OpenError::Url)?;
+        let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+        // Said by the system, a missing file has a plainer name.
+        File::open(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(false).busy_timeout(GLANCE);
+        let pool = |options| SqlitePoolOptions::new().max_connections(1).acquire_timeout(GLANCE).connect_with(options);
+        let writer = pool(options.clone()).await?;
+        let readers = pool(options.read_only(true)).await?;
+        Ok(Db::Lite { writer, readers, path })
     }
 
     async fn open_postgres(url: &str) -> Result<Db, OpenError> {

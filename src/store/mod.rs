@@ -15,6 +15,7 @@ pub mod events;
 pub mod facts;
 pub mod groups;
 pub mod imports;
+pub mod inspect;
 pub mod keys;
 pub mod lanes;
 pub mod outcomes;

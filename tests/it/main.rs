@@ -8,6 +8,7 @@ mod crash;
 mod decisions;
 mod demo;
 mod dns;
+mod doctor;
 mod faults;
 mod http;
 mod import;

@@ -19,5 +19,5 @@ pub use connection::{Capabilities, ConnectError, Connection, Timeouts};
 pub use reply::ReplyError;
 pub use server::{Server, ServerUrlError};
 pub use submit::{Begun, Envelope, SubmitOutcome};
-pub use tls::RootsError;
+pub use tls::{RootsError, client_config};
 pub use wire::SmtpError;

@@ -148,6 +148,11 @@ impl Server {
         self.credentials.as_ref().map(|c| c.user.as_str())
     }
 
+    /// Without TLS nothing is said to it; else TLS is used when offered.
+    pub fn demands_tls(&self) -> bool {
+        self.security != Security::Opportunistic
+    }
+
     /// The host is this machine, so nothing leaves it on the way there.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.host)

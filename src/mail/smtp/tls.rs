@@ -29,10 +29,7 @@ pub(super) fn roots_from_pem(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 /// TLS 1.2 or 1.3, trusting the machine's authorities (the bundled ones when it has none) and `extra`.
 ///
 /// Unless `verified`, any certificate is taken: meant for the loopback only.
-pub(super) fn client_config(
-    extra: &[CertificateDer<'static>],
-    verified: bool,
-) -> Result<Arc<ClientConfig>, RootsError> {
+pub fn client_config(extra: &[CertificateDer<'static>], verified: bool) -> Result<Arc<ClientConfig>, RootsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

@@ -77,6 +77,7 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("src/config/", &["domain", "config"]),
     ("src/journal.rs", &[]),
     ("src/keys.rs", &["domain"]),
+    ("src/keys/", &["domain", "keys"]),
     ("src/needs.rs", &[]),
     ("src/app.rs", &["clock", "config", "domain", "journal", "keys", "store"]),
 ];
