@@ -50,13 +50,18 @@ impl App {
     pub async fn open(config: Config, clock: Clock) -> Result<App, AppError> {
         let db = Db::open(config.database.url.expose_secret()).await?;
         let keys = App::keys(&db, &config).await?;
+        Ok(App::of(config, db, keys, clock))
+    }
+
+    /// Puts together what was opened already.
+    pub fn of(config: Config, db: Db, keys: Keys, clock: Clock) -> App {
         let rules = Rules {
             tz: config.controller.time_zone.clone(),
             suppression_key: keys.suppression.clone(),
             settings: config.rule_settings(),
         };
         let journal = Journal::of_folder(&config.data_dir);
-        Ok(App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal })
+        App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal }
     }
 
     /// The keys, as the database knows them; those it does not know yet are noted.

@@ -19,8 +19,8 @@ use crate::{
     app::App,
     clock::Clock,
     config::{Config, ConfigError},
-    domain::{campaign_file::CampaignFile, eligibility::Rules, lang::Lang},
-    keys::{Keys, dkim},
+    domain::{campaign_file::CampaignFile, lang::Lang},
+    keys::dkim,
     mail::dns::{DnsError, Resolver},
     store::{self, Db, campaigns},
 };
@@ -97,7 +97,7 @@ pub async fn examine(config: Result<Config, ConfigError>, domains: &[String], cl
     let keys = notes.keys(&config, db.as_ref()).await;
     notes.clock(&clock, db.as_ref()).await;
     notes.relay(&config).await;
-    let app = db.as_ref().zip(keys).map(|(db, keys)| opened(&config, db, keys, clock));
+    let app = db.as_ref().zip(keys).map(|(db, keys)| App::of(config.clone(), db.clone(), keys, clock));
     notes.service(&config, app.as_ref()).await;
     let domains = match domains {
         [] => senders(&config, db.as_ref()).await,
@@ -108,15 +108,6 @@ pub async fn examine(config: Result<Config, ConfigError>, domains: &[String], cl
         db.close().await;
     }
     notes.end()
-}
-
-fn opened(config: &Config, db: &Db, keys: Keys, clock: Clock) -> App {
-    let rules = Rules {
-        tz: config.controller.time_zone.clone(),
-        suppression_key: keys.suppression.clone(),
-        settings: config.rule_settings(),
-    };
-    App { config: std::sync::Arc::new(config.clone()), db: db.clone(), keys, rules, clock }
 }
 
 /// The domains that campaigns are sent from, and those whose mail is signed.
