@@ -11,13 +11,13 @@ use crate::{
         located::Problems,
         templates::RenderError,
     },
-    keys::{self, KeyError},
+    keys::{self, KeyError, Keys},
     mail::{
         dkim::{self, Signer},
         quoted,
     },
     store::{
-        Tx,
+        self, Tx,
         campaigns::Campaign,
         products::{self, Product},
     },
@@ -72,6 +72,7 @@ impl Compiled {
     pub async fn of_row(app: &App, tx: &mut Tx, row: &Campaign) -> Result<Compiled, Unusable> {
         let file = CampaignFile::parse(&row.source, Some(row.format)).map_err(Unusable::Written)?;
         let frozen = serde_json::from_str::<Frozen>(&row.frozen).ok();
+        same_keys(app, tx).await?;
         let mut compiled = Compiled::new(app, tx, file, frozen).await?;
         compiled.id = row.id;
         Ok(compiled)
@@ -115,6 +116,18 @@ fn message(frozen: Frozen) -> Result<Message, RenderError> {
     let is_quoted = quoted::suits(&frozen.html);
     let message = Message::new(frozen)?;
     Ok(if is_quoted { message.encoded_by(quoted::push) } else { message })
+}
+
+/// Another host may have made a key since this process started: mail without it would be signed otherwise
+/// here than there.
+async fn same_keys(app: &App, tx: &mut Tx) -> Result<(), Unusable> {
+    let noted = store::keys::all(tx).await?;
+    let lacking: Vec<_> = noted.into_iter().filter(|print| !app.keys.fingerprints.contains(print)).collect();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let folder = App::keys_folder(&app.config);
+    Ok(Keys::read(&folder)?.compare(&folder, &lacking)?)
 }
 
 /// On whose behalf messages are sent, as far as it is configured.

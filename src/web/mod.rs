@@ -1,6 +1,7 @@
 //! What answers over HTTP. Thin: look up, act through the pipeline, answer.
 
 pub mod demo;
+mod keys;
 pub mod public;
 mod server;
 mod transport;
@@ -26,7 +27,8 @@ pub fn public_router(app: App) -> Router {
 
 fn router(public: &Public) -> Router {
     let https = middleware::from_fn_with_state(public.clone(), transport::demand_https);
-    around(public, public::routes(public.clone()).layer(https))
+    let keys = middleware::from_fn_with_state(keys::KeyWatch::new(public.clone()), keys::demand_ours);
+    around(public, public::routes(public.clone()).layer(keys).layer(https))
 }
 
 /// The pages of the demonstration, and the recipients' with what surrounds them, in the clear: it is

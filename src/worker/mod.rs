@@ -7,7 +7,11 @@ mod gatekeeper;
 mod lock;
 mod seats;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -128,6 +132,8 @@ struct Worker {
     seats: seats::Seats,
     /// The campaigns that this worker sends.
     running: HashMap<i64, JoinHandle<()>>,
+    /// The campaigns that this worker lacks a key for, and has said so.
+    keyless: HashSet<i64>,
     stop: watch::Receiver<bool>,
     /// What it has to do with each provider group.
     traffic: Traffic,
@@ -144,9 +150,21 @@ impl Worker {
     fn new(app: App, id: i64, server: Server, stop: watch::Receiver<bool>) -> Worker {
         let (gate, keeper) = Gate::open(app.clone(), id, stop.clone());
         let seats = seats::Seats::open(&app, server, &gate, &stop);
-        let (traffic, part) = (Traffic::default(), Part { rank: 0, of: 1 });
-        let (running, others) = (HashMap::new(), HashMap::new());
-        Worker { app, id, gate, keeper, seats, running, stop, traffic, part, swept: None, others, last_beat: None }
+        Worker {
+            app,
+            id,
+            gate,
+            keeper,
+            seats,
+            running: HashMap::new(),
+            keyless: HashSet::new(),
+            stop,
+            traffic: Traffic::default(),
+            part: Part { rank: 0, of: 1 },
+            swept: None,
+            others: HashMap::new(),
+            last_beat: None,
+        }
     }
 
     /// One look at what there is to do.
@@ -192,10 +210,18 @@ impl Worker {
                     stop: self.stop.clone(),
                     cores: std::thread::available_parallelism().map_or(2, usize::from),
                 };
+                self.keyless.remove(&row.id);
                 self.running.insert(row.id, tokio::spawn(task.run()));
                 Ok(())
             }
             Err(Unusable::Store(error)) => Err(error),
+            // Others may hold the key that is missing here: theirs to send, until it is copied.
+            Err(Unusable::Keys(error)) => {
+                if self.keyless.insert(row.id) {
+                    tracing::error!(campaign = row.slug, %error, "the campaign is left to others");
+                }
+                Ok(())
+            }
             Err(error) => {
                 tracing::error!(campaign = row.slug, %error, "the campaign cannot be sent and is paused");
                 let now = self.app.now().as_millisecond();

@@ -25,6 +25,7 @@ mod postgres;
 mod program;
 mod public;
 mod race;
+mod same_keys;
 mod sending;
 mod serving;
 mod source;
