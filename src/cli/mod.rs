@@ -9,6 +9,7 @@ pub mod demo;
 pub mod dkim;
 pub mod doctor;
 pub mod explain;
+pub mod form;
 pub mod import;
 pub mod init;
 pub mod output;
@@ -69,6 +70,9 @@ enum Command {
     /// What people said yes and no to
     #[command(subcommand)]
     Consent(consent::ConsentCommand),
+    /// The subscription form of a product
+    #[command(subcommand)]
+    Form(form::FormCommand),
     /// What people asked for by the pages: copies, corrections, erasures
     #[command(subcommand)]
     Request(request::RequestCommand),
@@ -150,6 +154,7 @@ impl Cli {
             Command::Product(command) => product::run(&open().await?, command, json).await,
             Command::Contact(command) => contact::run(&open().await?, command, json).await,
             Command::Consent(command) => consent::run(&open().await?, command, json).await,
+            Command::Form(command) => form::run(&open().await?, command, json).await,
             Command::Request(command) => request::run(&open().await?, command, json).await,
             Command::Suppress(command) => suppress::run(&open().await?, command, json).await,
             Command::Explain(args) => explain::run(&open().await?, args, json).await,

@@ -42,9 +42,22 @@ impl Lang {
     }
 }
 
+/// A name after « de »: « d’Atelier », « de Société ».
+pub fn french_of(name: &str) -> String {
+    let first = name.chars().next().and_then(|c| c.to_lowercase().next()).unwrap_or(' ');
+    let elided = "aàâäeéèêëiîïoôöuùûüœæ".contains(first);
+    if elided { format!("d’{name}") } else { format!("de {name}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vowel_elides() {
+        assert_eq!((french_of("Atelier"), french_of("Élan")), ("d’Atelier".to_owned(), "d’Élan".to_owned()));
+        assert_eq!((french_of("Société"), french_of("")), ("de Société".to_owned(), "de ".to_owned()));
+    }
 
     #[test]
     fn thousands_stand_apart() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::lang::Lang;
+use super::lang::{Lang, french_of};
 
 /// A text as it is shown, with what finds it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,10 @@ pub fn form(product: &str) -> String {
 
 /// The program's own text of a form: who writes, about what, and how it ends.
 pub fn of_form(product: &str, product_name: &str, sender: &str, lang: Lang) -> Shown {
+    let of = french_of(sender);
     let text = lang.pick(
         format!(
-            "J’accepte de recevoir par e-mail des informations de {sender} sur {product_name}. Je peux me désabonner \
+            "J’accepte de recevoir par e-mail des informations {of} sur {product_name}. Je peux me désabonner \
              à tout moment, par le lien qui se trouve dans chaque message."
         ),
         format!(
@@ -53,8 +54,9 @@ pub fn of_form(product: &str, product_name: &str, sender: &str, lang: Lang) -> S
 
 /// The text above the products in the preferences.
 pub fn of_preferences(sender: &str, lang: Lang) -> Shown {
+    let of = french_of(sender);
     let text = lang.pick(
-        format!("En cochant un sujet, j’accepte de recevoir par e-mail des informations de {sender} sur ce sujet."),
+        format!("En cochant un sujet, j’accepte de recevoir par e-mail des informations {of} sur ce sujet."),
         format!("By ticking a subject I agree to be sent information about it by email from {sender}."),
     );
     Shown { name: PREFERENCES.to_owned(), lang, text }

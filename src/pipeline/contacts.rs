@@ -28,6 +28,7 @@ use crate::{
         deliveries::{self, OfContact},
         events::{self, OfPerson},
         requests,
+        subscriptions::{self, Subscription},
     },
 };
 
@@ -49,6 +50,9 @@ pub struct Dossier {
     /// What the person asked of the operator.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Request>,
+    /// Subscription forms that were sent with the address.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<Subscribed>,
 }
 
 /// An event of consent.
@@ -103,6 +107,17 @@ pub struct Request {
     pub done_at: Option<String>,
 }
 
+/// A subscription form that was sent.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "each is the column of its name, instants as RFC 3339")]
+pub struct Subscribed {
+    pub product: String,
+    pub language: String,
+    pub wording: String,
+    pub asked_at: String,
+    pub confirmed_at: Option<String>,
+}
+
 /// A standing suppression, as far as it is known whom and what it covers.
 #[derive(Debug, Serialize)]
 pub struct Refused {
@@ -147,6 +162,7 @@ pub async fn dossier(app: &App, address: &Address) -> store::Result<Dossier> {
         events: events::of_person(&mut tx, hash).await?.into_iter().map(event).collect(),
         suppressions: findings.into_iter().map(Refused::from).collect(),
         requests: requests::of_person(&mut tx, hash).await?.into_iter().map(request).collect(),
+        subscriptions: subscriptions::of_person(&mut tx, hash).await?.into_iter().map(subscribed).collect(),
     })
 }
 
@@ -342,6 +358,16 @@ fn delivery(d: OfContact) -> Delivery {
 
 fn event(e: OfPerson) -> Event {
     Event { campaign: e.campaign, kind: e.kind, class: e.class, at: instant(e.at) }
+}
+
+fn subscribed(s: Subscription) -> Subscribed {
+    Subscribed {
+        product: s.product,
+        language: s.language,
+        wording: s.wording,
+        asked_at: instant(s.asked_at),
+        confirmed_at: s.confirmed_at.map(instant),
+    }
 }
 
 fn request(r: requests::Request) -> Request {

@@ -12,7 +12,7 @@ use crate::{
     store::{
         self, Tx,
         consents::{self, Consent, ConsentPurpose},
-        contacts, deliveries, requests, suppressions,
+        contacts, deliveries, requests, subscriptions, suppressions,
     },
 };
 
@@ -48,6 +48,7 @@ pub async fn erase(
     deliveries::forget_contact(tx, contact.id).await?;
     suppressions::forget_address(tx, hash).await?;
     requests::forget(tx, hash).await?;
+    subscriptions::forget(tx, hash).await?;
     contacts::delete(tx, contact.id).await?;
     Ok(Some(Erased { cancelled }))
 }

@@ -20,6 +20,7 @@ pub mod preview;
 pub mod report;
 pub mod requests;
 pub mod stops;
+pub mod subscribe;
 pub mod suppress;
 pub mod suppression_import;
 pub mod suppression_list;

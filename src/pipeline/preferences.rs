@@ -30,6 +30,7 @@ use crate::{
         contacts::{self, Contact},
         facts,
         products::{self, Product},
+        suppressions,
     },
 };
 
@@ -44,6 +45,8 @@ pub struct Choices {
     pub language: String,
     /// Until when (included) nothing is sent.
     pub paused_until: Option<Date>,
+    /// The person refused all marketing: a product that is on has come back since.
+    pub everything_refused: bool,
 }
 
 /// A product, and whether the person may be written to about it.
@@ -81,6 +84,10 @@ pub async fn choices(app: &App, tx: &mut Tx, contact: &Contact, about: u32) -> s
         tracking: false,
         language: contact.language.clone(),
         paused_until: contact.paused_until.parse().ok().filter(|until| *until >= today(app)),
+        everything_refused: suppressions::standing(tx, &[contact.address_hash], &[], &[])
+            .await?
+            .iter()
+            .any(|e| e.product.is_empty() && e.reason.is_the_persons_act()),
     };
     for product in products::all(tx).await?.into_iter().filter(|p| p.public || p.id == i64::from(about)) {
         let person = facts::of(tx, std::slice::from_ref(contact), &product.slug).await?.remove(0);

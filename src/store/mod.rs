@@ -22,6 +22,7 @@ pub mod outcomes;
 pub mod products;
 pub mod requests;
 pub mod stops;
+pub mod subscriptions;
 pub mod suppressions;
 pub mod wordings;
 pub mod workers;

@@ -41,6 +41,47 @@ pub async fn demand_https(State(public): State<Public>, request: Request, next: 
     page::plain_http_refused(&public, request.headers())
 }
 
+/// Who asks, as far as can be told: the other end of the connection, or whom a believed proxy names.
+pub fn client(public: &Public, request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<Peer>()?.0.ip().to_canonical();
+    let trusted = |ip: &IpAddr| ip.is_loopback() || public.app.config.public.proxies.contains(ip);
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    // The nearest that no believed proxy stands for: what is further left may be made up.
+    Some(said_clients(request.headers()).into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
+}
+
+/// The clients that proxies name, the farthest first: `Forwarded` (RFC 7239), else `X-Forwarded-For`.
+fn said_clients(headers: &HeaderMap) -> Vec<IpAddr> {
+    let lines = |name: &str| -> Vec<String> {
+        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        lines.flat_map(|line| line.split(',')).map(str::to_owned).take(64).collect()
+    };
+    let forwarded: Vec<IpAddr> = lines("forwarded")
+        .iter()
+        .filter_map(|element| {
+            element.split(';').find_map(|pair| {
+                let (name, value) = pair.split_once('=')?;
+                if name.trim().eq_ignore_ascii_case("for") { address(value) } else { None }
+            })
+        })
+        .collect();
+    if forwarded.is_empty() {
+        lines("x-forwarded-for").iter().filter_map(|text| address(text)).collect()
+    } else {
+        forwarded
+    }
+}
+
+/// `192.0.2.1`, `192.0.2.1:443`, `"[2001:db8::1]:443"`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = text.strip_prefix('[').and_then(|rest| rest.split(']').next()).unwrap_or(text);
+    let ip = bare.parse().ok().or_else(|| bare.parse::<SocketAddr>().ok().map(|at| at.ip()));
+    ip.map(|ip: IpAddr| ip.to_canonical())
+}
+
 /// What a proxy says of the way a request came to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scheme {
@@ -94,6 +135,19 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         said_scheme(&headers)
+    }
+
+    #[test]
+    fn whom_proxies_name() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "203.0.113.9, [2001:db8::7]:5, nonsense".parse().unwrap());
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(said_clients(&headers), [ip("203.0.113.9"), ip("2001:db8::7")]);
+        headers.append(
+            "forwarded",
+            "proto=https;for=\"[2001:db8::1]:9\", for=_hidden, For=192.0.2.60:80".parse().unwrap(),
+        );
+        assert_eq!(said_clients(&headers), [ip("2001:db8::1"), ip("192.0.2.60")]);
     }
 
     #[test]

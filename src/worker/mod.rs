@@ -4,6 +4,7 @@
 
 mod campaign;
 mod gatekeeper;
+mod letters;
 mod lock;
 mod seats;
 
@@ -51,9 +52,20 @@ pub enum WorkerError {
 /// Works until `stop` says so, then lets what is on the wire end and gives back what is not.
 pub async fn run(app: App, server: Server, mut stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
     let Some(_lock) = lock::only_sender(&app.db, &mut stop).await.map_err(WorkerError::Lock)? else { return Ok(()) };
+    let writing = tokio::spawn(letters::run(app.clone(), stop.clone()));
+    let ended = live_on(app, server, &mut stop).await;
+    match &ended {
+        Ok(()) => drop(writing.await),
+        Err(_) => writing.abort(),
+    }
+    ended
+}
+
+/// One life after another, until told to stop.
+async fn live_on(app: App, server: Server, stop: &mut watch::Receiver<bool>) -> Result<(), WorkerError> {
     loop {
-        let Some(id) = register(&app, &mut stop).await else { return Ok(()) };
-        match live(app.clone(), server.clone(), id, &mut stop).await? {
+        let Some(id) = register(&app, stop).await else { return Ok(()) };
+        match live(app.clone(), server.clone(), id, stop).await? {
             End::Stopped => return Ok(()),
             // What the others took, this worker can neither submit nor claim: it has another name now.
             End::TakenForDead => tracing::warn!(worker = id, "taken for dead by another worker; starting anew"),

@@ -1,6 +1,7 @@
 //! What a recipient sees and does: each page of the links, told as journeys.
 
-mod acts;
+pub mod acts;
 mod preferences;
 mod requests;
+mod subscribe;
 mod unsubscribe;

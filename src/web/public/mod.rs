@@ -3,9 +3,11 @@
 pub mod body;
 mod desk;
 pub(super) mod language;
+mod networks;
 pub(super) mod page;
 mod preferences;
 mod receipt;
+mod subscribe;
 mod unsubscribe;
 mod view;
 mod why;
@@ -24,6 +26,8 @@ use axum::{
 };
 
 pub use desk::{Answer, Desk};
+pub use networks::Networks;
+pub use subscribe::snippet;
 
 use crate::{
     app::App,
@@ -40,6 +44,8 @@ pub struct Public {
     pub counters: Arc<Counters>,
     /// Where presses are handed in.
     pub desk: Desk,
+    /// Which networks sent how many forms.
+    pub networks: Arc<Networks>,
 }
 
 /// What the public pages count, for the operator's eyes.
@@ -54,7 +60,7 @@ pub struct Counters {
 impl Public {
     /// Over an installation, with counters at zero. Needs a running Tokio.
     pub fn new(app: App) -> Public {
-        Public { desk: Desk::open(app.clone()), app, counters: Arc::default() }
+        Public { desk: Desk::open(app.clone()), app, counters: Arc::default(), networks: Arc::default() }
     }
 
     /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is
@@ -92,6 +98,8 @@ fn links() -> Router<Public> {
         .route("/p/{token}", get(preferences::show).post(preferences::save).fallback(form_not_allowed))
         .route("/w/{token}", get(why::show).post(why::ask).fallback(form_not_allowed))
         .route("/v/{token}", get(view::show))
+        .route("/s/{slug}", get(subscribe::show).post(subscribe::ask).fallback(form_not_allowed))
+        .route("/c/{token}", get(subscribe::look).post(subscribe::confirm).fallback(form_not_allowed))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/healthz", get(|| async { "ok\n" }))

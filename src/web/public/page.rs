@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::{Public, language};
-use crate::domain::lang::Lang;
+use crate::domain::lang::{Lang, french_of};
 
 /// The frame of a page.
 pub struct Shell {
@@ -38,6 +38,12 @@ impl Shell {
     /// The sender, in the middle of a sentence.
     pub fn the_sender(&self) -> &str {
         if self.sender.is_empty() { self.lang.pick("cet expéditeur", "this sender") } else { &self.sender }
+    }
+
+    /// "of the sender", in the middle of a sentence.
+    pub fn of_the_sender(&self) -> String {
+        let sender = self.the_sender();
+        self.lang.pick(french_of(sender), format!("from {sender}"))
     }
 
     /// The language that the page can be switched to.
@@ -99,6 +105,20 @@ pub fn not_found(public: &Public, headers: &HeaderMap) -> Response {
     };
     let title = |lang: Lang| lang.pick("Ce lien ne mène nulle part", "This link leads nowhere");
     notice(public, headers, StatusCode::NOT_FOUND, title, sentences)
+}
+
+/// 429: a network that sent many forms. Says nothing of any address.
+pub fn too_many(public: &Public, lang: Lang) -> Response {
+    let sentence = lang.pick(
+        "Trop de demandes viennent du même réseau. Réessayez dans une heure.",
+        "Too many requests come from the same network. Please try again in an hour.",
+    );
+    let title = lang.pick("Pas pour l’instant", "Not right now");
+    let page =
+        Notice { shell: Shell::new(public, lang), title, sentences: vec![sentence.to_owned()], switchable: false };
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, render(&page)).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("3600"));
+    response
 }
 
 /// 410: a message of which something that it was made of is gone.

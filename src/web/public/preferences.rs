@@ -94,6 +94,7 @@ async fn keep(
     }
     // Whoever chooses a language reads the answer in it.
     let query = query.filter(|_| changes.language.is_none());
+    let wanted: Vec<String> = changes.products.iter().filter(|(_, on)| **on).map(|(slug, _)| slug.clone()).collect();
     // In a task of its own: whoever posts and hangs up without waiting has chosen all the same.
     let work = tokio::spawn({
         let (public, token, lang) = (public.clone(), *token, shell.lang);
@@ -106,10 +107,12 @@ async fn keep(
     });
     let Ok(after) = work.await else { return Ok(page::failed(public, headers)) };
     let after = after?;
+    let still_off = after.iter().flat_map(|c| &c.products).any(|p| !p.on && wanted.contains(&p.slug));
+    let told = if still_off { Told::StillOff } else { Told::Saved };
     let language = after.as_ref().map(|c| c.language.clone()).unwrap_or_default();
     let reader = Reader { language, ..reader };
     let shell = reader.shell(public, query, headers);
-    Ok(page::render(&PreferencesPage::new(public, token, shell, reader, after, Told::Saved)))
+    Ok(page::render(&PreferencesPage::new(public, token, shell, reader, after, told)))
 }
 
 async fn look_up(public: &Public, token: &Token) -> store::Result<(Reader, Option<Choices>)> {
@@ -163,6 +166,8 @@ fn read_date(text: &str, today: Date) -> Result<Date, WrongDate> {
 enum Told {
     Nothing,
     Saved,
+    /// Saved, and what was switched on is still not sent: something else stands in the way.
+    StillOff,
     WrongDate,
 }
 
@@ -207,7 +212,11 @@ impl PreferencesPage {
     }
 
     fn saved(&self) -> bool {
-        self.told == Told::Saved
+        matches!(self.told, Told::Saved | Told::StillOff)
+    }
+
+    fn still_off(&self) -> bool {
+        self.told == Told::StillOff
     }
 
     fn wrong_date(&self) -> bool {

@@ -67,12 +67,15 @@ const ON_ITS_WAY_MINUTES: i64 = 30;
 /// A reason given later than this is not about the press any more.
 const REASON_HOURS: i64 = 24;
 
-/// The receipt of a press. The entry stands in the place of the campaign; 0 when the press wrote none:
-/// an older refusal stood, or the press waits in the journal while the database is away.
+/// In the place of the entry: the press waits in the journal, and nobody knows what it will write.
+const NOTED: u32 = u32::MAX;
+
+/// The receipt of a press. The entry stands in the place of the campaign; 0 when an older refusal stood.
 pub(super) fn of(token: &Token, pressed: Option<&Pressed>, wants_product: bool) -> Token {
-    let entry = match pressed.and_then(|p| p.written) {
-        Some(Written::New(id)) => u32::try_from(id).unwrap_or(0),
-        Some(Written::Stood(_)) | None => 0,
+    let entry = match pressed.map(|p| p.written) {
+        Some(Some(Written::New(id))) => u32::try_from(id).unwrap_or(0),
+        Some(Some(Written::Stood(_)) | None) => 0,
+        None => NOTED,
     };
     let product = pressed.and_then(|p| p.product.as_ref());
     Token {
@@ -191,10 +194,12 @@ async fn load(public: &Public, receipt: &Token) -> store::Result<Option<(Reader,
     let mut tx = app.db.read().await?;
     let mut reader = Reader::load(&mut tx, &Token { campaign: 0, ..*receipt }).await?;
     let entry = match receipt.campaign {
-        0 => None,
+        0 | NOTED => None,
         id => suppressions::by_id(&mut tx, i64::from(id)).await?,
     };
-    if receipt.campaign != 0 && !entry.as_ref().is_some_and(|e| suppress::is_a_press(e, receipt.address)) {
+    if ![0, NOTED].contains(&receipt.campaign)
+        && !entry.as_ref().is_some_and(|e| suppress::is_a_press(e, receipt.address))
+    {
         return Ok(None);
     }
     let campaign = entry.as_ref().and_then(|e| e.campaign_id).unwrap_or(0);
@@ -219,6 +224,7 @@ async fn load(public: &Public, receipt: &Token) -> store::Result<Option<(Reader,
         entry.is_some() && events::has_since(&mut tx, campaign, EventKind::Why, receipt.address, recorded_at).await?;
     let fresh = now.as_millisecond().saturating_sub(recorded_at) < REASON_HOURS * 3_600_000;
     let state = match &entry {
+        None if receipt.campaign == NOTED => Stands::Done,
         None => Stands::Stood,
         Some(e) if e.lifted_at.is_some() => Stands::Undone,
         Some(_) => Stands::Done,

@@ -47,6 +47,7 @@ pub async fn show(
             let asked = query.as_deref().unwrap_or_default();
             let pictures =
                 form_urlencoded::parse(asked.as_bytes()).any(|(name, value)| name == "images" && value == "1");
+            let html = html.replacen("<html>", &format!("<html lang=\"{}\">", shell.lang), 1);
             let html = if pictures { html } else { with_offer(html, shell.lang) };
             let policy = HeaderValue::from_static(if pictures { POLICY_WITH_PICTURES } else { POLICY });
             ([(header::CONTENT_SECURITY_POLICY, policy)], Html(html)).into_response()

@@ -1,0 +1,356 @@
+//! `/s/PRODUCT`: the subscription form; `/c/TOKEN`: the link of the letter that asks for a confirmation.
+//!
+//! Whoever sends the form learns nothing of the address: the same page for everybody. GET shows, POST does.
+
+use std::net::IpAddr;
+
+use askama::Template;
+use axum::{
+    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    Public,
+    body::{self, BodyError},
+    language,
+    page::{self, Shell},
+    unsubscribe::{self, Reader},
+};
+use crate::{
+    domain::{
+        address::Address,
+        lang::Lang,
+        tokens::{Purpose, Token},
+        wordings::Shown,
+    },
+    pipeline::subscribe::{self, LINK_DAYS, Link, Taken},
+    store::{self, products::Product},
+    web::transport,
+};
+
+type Fields = [(String, String)];
+
+/// GET and HEAD: the form of a product.
+pub async fn show(
+    State(public): State<Public>,
+    slug: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let lang = lang(&public, query.as_deref(), &headers);
+    match form(&public, slug, lang).await {
+        Ok(Some((product, wording))) => page::render(&FormPage::new(&public, lang, product, wording)),
+        Ok(None) => page::not_found(&public, &headers),
+        Err(error) => page::database_failed(&public, &headers, &error),
+    }
+}
+
+/// POST: takes the form; a letter asks for the confirmation.
+pub async fn ask(
+    State(public): State<Public>,
+    slug: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let client = transport::client(&public, &request);
+    let fields = body::fields(request).await;
+    if fields == Err(BodyError::TooLarge) {
+        return page::too_large(&public, &headers);
+    }
+    let lang = lang(&public, query.as_deref(), &headers);
+    let (product, wording) = match form(&public, slug, lang).await {
+        Ok(Some(form)) => form,
+        Ok(None) => return page::not_found(&public, &headers),
+        Err(error) => return page::database_failed(&public, &headers, &error),
+    };
+    let Some(fields) = fields.ok().filter(|f| body::one(f, "email").is_some()) else {
+        return page::nothing_asked(&public, &headers);
+    };
+    // Only robots fill in what people do not see: they are told what everybody is told.
+    if body::one(&fields, "website").is_some_and(|text| !text.is_empty()) {
+        return page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name });
+    }
+    if !admitted(&public, client) {
+        return page::too_many(&public, lang);
+    }
+    match take(&public, &product, &fields, lang).await {
+        Ok(Ok(())) => page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name }),
+        Ok(Err(wrong)) => {
+            let form = FormPage {
+                wrong: Some(wrong),
+                email: email(&fields),
+                ..FormPage::new(&public, lang, product, wording)
+            };
+            (StatusCode::UNPROCESSABLE_ENTITY, page::render(&form)).into_response()
+        }
+        Err(error) => page::database_failed(&public, &headers, &error),
+    }
+}
+
+fn admitted(public: &Public, client: Option<IpAddr>) -> bool {
+    client.is_none_or(|client| public.networks.admit(client, public.app.now().as_millisecond()))
+}
+
+/// What is wrong with a form; nothing that depends on whose address it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Address,
+    NotAgreed,
+    /// The text has changed since the form was shown.
+    OtherText,
+}
+
+async fn take(public: &Public, product: &Product, fields: &Fields, lang: Lang) -> store::Result<Result<(), Wrong>> {
+    let Ok(address) = Address::parse(email(fields).trim()) else { return Ok(Err(Wrong::Address)) };
+    if body::one(fields, "agree") != Some("yes") {
+        return Ok(Err(Wrong::NotAgreed));
+    }
+    let wording = body::one(fields, "wording").unwrap_or_default().to_owned();
+    let work = tokio::spawn({
+        let (public, product) = (public.clone(), product.clone());
+        async move {
+            let mut tx = public.app.db.write().await?;
+            // A form that was copied into another page may speak another language than its reader's browser.
+            for lang in [lang, lang.pick(Lang::En, Lang::Fr)] {
+                let taken = subscribe::ask(&public.app, &mut tx, &product, &address, &wording, lang).await?;
+                if taken == Taken::Recorded {
+                    return tx.commit().await.map(|()| Ok(()));
+                }
+            }
+            Ok(Err(Wrong::OtherText))
+        }
+    });
+    work.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+fn email(fields: &Fields) -> String {
+    body::one(fields, "email").unwrap_or_default().chars().take(320).collect()
+}
+
+/// The product of a form and the text that is agreed to. None: there is no such form.
+async fn form(
+    public: &Public,
+    slug: Result<Path<String>, PathRejection>,
+    lang: Lang,
+) -> store::Result<Option<(Product, Shown)>> {
+    let Ok(Path(slug)) = slug else { return Ok(None) };
+    let mut tx = public.app.db.read().await?;
+    let Some(product) = subscribe::product(&mut tx, &slug).await? else { return Ok(None) };
+    let wording = subscribe::wording(&public.app, &mut tx, &product, lang).await?;
+    Ok(Some((product, wording)))
+}
+
+fn lang(public: &Public, query: Option<&str>, headers: &HeaderMap) -> Lang {
+    language::choose(query, None, headers, public.app.config.controller.language)
+}
+
+/// GET and HEAD of a letter's link: what is about to be confirmed.
+pub async fn look(
+    State(public): State<Public>,
+    token: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Confirm)) else {
+        return page::not_found(&public, &headers);
+    };
+    let link = async {
+        let mut tx = public.app.db.read().await?;
+        subscribe::link(&public.app, &mut tx, &token).await
+    };
+    match link.await {
+        Ok(link) => confirm_page(&public, &token, query.as_deref(), &headers, link, false).await,
+        Err(error) => page::database_failed(&public, &headers, &error),
+    }
+}
+
+/// POST: confirms.
+pub async fn confirm(
+    State(public): State<Public>,
+    token: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Response {
+    let headers = request.headers().clone();
+    let fields = body::fields(request).await;
+    if fields == Err(BodyError::TooLarge) {
+        return page::too_large(&public, &headers);
+    }
+    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Confirm)) else {
+        return page::not_found(&public, &headers);
+    };
+    if body::one(&fields.unwrap_or_default(), "confirm") != Some("yes") {
+        return page::nothing_asked(&public, &headers);
+    }
+    let work = tokio::spawn({
+        let public = public.clone();
+        async move {
+            let mut tx = public.app.db.write().await?;
+            let link = subscribe::confirm(&public.app, &mut tx, &token).await?;
+            tx.commit().await.map(|()| link)
+        }
+    });
+    match work.await {
+        Ok(Ok(link)) => confirm_page(&public, &token, query.as_deref(), &headers, link, true).await,
+        Ok(Err(error)) => page::database_failed(&public, &headers, &error),
+        Err(_) => page::failed(&public, &headers),
+    }
+}
+
+async fn confirm_page(
+    public: &Public,
+    token: &Token,
+    query: Option<&str>,
+    headers: &HeaderMap,
+    link: Link,
+    pressed: bool,
+) -> Response {
+    let reader = unsubscribe::look_up(public, &Token { campaign: 0, ..*token }).await;
+    // Somebody new has no language yet but that of the form.
+    let language = match &link {
+        Link::Open(s) | Link::Confirmed(s) if reader.language.is_empty() => s.language.clone(),
+        _ => reader.language.clone(),
+    };
+    let masked = match &link {
+        Link::Open(s) => Address::parse(&s.address).ok().map(|a| a.masked()),
+        _ => reader.masked.clone(),
+    };
+    let reader = Reader { language, masked, ..reader };
+    let name = reader.product.as_ref().map(|p| p.name.clone()).unwrap_or_default();
+    let (state, form) = match &link {
+        Link::Open(_) => (Stands::Open, None),
+        Link::Confirmed(_) if pressed => (Stands::Now, None),
+        Link::Confirmed(_) => (Stands::Before, None),
+        Link::Expired { product } => (Stands::Expired, product.clone()),
+    };
+    let text = match &link {
+        Link::Open(open) => agreed_text(public, &open.product, &open.language, &open.wording).await,
+        _ => String::new(),
+    };
+    page::render(&ConfirmPage {
+        shell: reader.shell(public, query, headers),
+        preferences: public.sign(&Token { campaign: 0, ..*token }, Purpose::Preferences),
+        masked: reader.masked,
+        product: name,
+        state,
+        form,
+        text,
+    })
+}
+
+/// The text that was agreed to, to be read again before it is confirmed.
+async fn agreed_text(public: &Public, product: &str, language: &str, hash: &str) -> String {
+    let name = crate::domain::wordings::form(product);
+    let kept = async {
+        let mut tx = public.app.db.read().await?;
+        store::wordings::by_hash(&mut tx, &name, language, hash).await
+    };
+    kept.await.ok().flatten().map(|kept| kept.text).unwrap_or_default()
+}
+
+#[derive(Template)]
+#[template(path = "public/subscribe.html")]
+struct FormPage {
+    shell: Shell,
+    product: Product,
+    wording: Shown,
+    postal: String,
+    months: u32,
+    wrong: Option<Wrong>,
+    email: String,
+}
+
+impl FormPage {
+    fn new(public: &Public, lang: Lang, product: Product, wording: Shown) -> FormPage {
+        let config = &public.app.config;
+        FormPage {
+            shell: Shell::new(public, lang),
+            product,
+            wording,
+            postal: config.controller.postal_address.clone(),
+            months: config.rules.retention_months.unwrap_or(36),
+            wrong: None,
+            email: String::new(),
+        }
+    }
+
+    fn wrong_address(&self) -> bool {
+        self.wrong == Some(Wrong::Address)
+    }
+
+    fn not_agreed(&self) -> bool {
+        self.wrong == Some(Wrong::NotAgreed)
+    }
+
+    fn other_text(&self) -> bool {
+        self.wrong == Some(Wrong::OtherText)
+    }
+}
+
+/// After the form, whoever it was.
+#[derive(Template)]
+#[template(path = "public/taken.html")]
+struct TakenPage {
+    shell: Shell,
+    product: String,
+}
+
+impl TakenPage {
+    const DAYS: i64 = LINK_DAYS;
+}
+
+/// Where a confirmation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Open,
+    Now,
+    Before,
+    Expired,
+}
+
+#[derive(Template)]
+#[template(path = "public/confirm.html")]
+struct ConfirmPage {
+    shell: Shell,
+    masked: Option<String>,
+    product: String,
+    state: Stands,
+    /// Slug of the form to begin anew with.
+    form: Option<String>,
+    text: String,
+    preferences: String,
+}
+
+impl ConfirmPage {
+    fn open(&self) -> bool {
+        self.state == Stands::Open
+    }
+
+    fn expired(&self) -> bool {
+        self.state == Stands::Expired
+    }
+
+    fn before(&self) -> bool {
+        self.state == Stands::Before
+    }
+}
+
+/// A form to be copied into another page: no script, nothing to load, and a text whose hash comes back.
+pub fn snippet(base: &str, product: &Product, wording: &Shown) -> String {
+    let lang = wording.lang;
+    let snippet = Snippet { base, slug: &product.slug, hash: wording.hash(), text: &wording.text, lang };
+    snippet.render().unwrap_or_default()
+}
+
+#[derive(Template)]
+#[template(path = "public/snippet.html")]
+struct Snippet<'a> {
+    base: &'a str,
+    slug: &'a str,
+    hash: String,
+    text: &'a str,
+    lang: Lang,
+}
