@@ -107,7 +107,7 @@ fn message_from(app: &App, domain: &str) -> Result<Vec<u8>, String> {
         "+++\nslug = \"doctor\"\nproduct = \"doctor\"\nsubject = \"Doctor\"\nfrom = \"Doctor <{sender}>\"\n+++\nDoctor\n"
     );
     let file = CampaignFile::parse(&text, None).map_err(|e| e.to_string())?;
-    let product = Product { id: 0, slug: "doctor".into(), name: "Doctor".into(), for_business: true };
+    let product = Product { id: 0, slug: "doctor".into(), name: "Doctor".into(), for_business: true, public: false };
     let campaign = Compiled::about(app, file, product).map_err(|e| e.to_string())?;
     let address = Address::parse(&sender).map_err(|e| e.to_string())?;
     let nobody = explain::nobody(app, &address);
