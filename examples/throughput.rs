@@ -295,11 +295,8 @@ async fn message_size(app: &App, source: &str) -> usize {
     let file = ouinon::domain::campaign_file::CampaignFile::parse(source, None).unwrap();
     let mut tx = app.db.read().await.unwrap();
     let compiled = Compiled::of_file(app, &mut tx, file).await.unwrap();
-    let person = recipient(app, 0);
-    prepare::message(app, &compiled, &person, Basis::LegitimateInterestB2b, prepare::Copy::Real, app.now())
-        .unwrap()
-        .bytes
-        .len()
+    let (person, permit) = (recipient(app, 0), prepare::Permit::untracked(Basis::LegitimateInterestB2b));
+    prepare::message(app, &compiled, &person, &permit, prepare::Copy::Real, app.now()).unwrap().bytes.len()
 }
 
 /// Sends a campaign whose recipients are queued; its clock starts with the first claim.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 pub use limits::LimitSettings;
 
-use crate::domain::{campaign_file::Mailbox, lang::Lang, stops::Thresholds, windows::Windows};
+use crate::domain::{address::Address, campaign_file::Mailbox, lang::Lang, stops::Thresholds, windows::Windows};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -102,6 +102,8 @@ pub struct Controller {
 pub struct Unsubscribe {
     /// A one-click refusal covers the product only, instead of everything (SUP-3).
     pub one_click_product_only: bool,
+    /// Where mail that asks to unsubscribe is read. None: no `mailto:` is offered (RFC 2369).
+    pub intake_address: Option<Address>,
 }
 
 /// `[rules]`, what rules section 6 calls `config`.
@@ -113,6 +115,8 @@ pub struct RuleSettings {
     pub end_of_term_recontact_days: u32,
     /// Months of silence after a re-permission (RP-6).
     pub repermission_cooldown_months: Option<u32>,
+    /// Months without any sign of a person after which nothing is sent any more (SUNSET-1); none: off.
+    pub sunset_months: Option<u32>,
 }
 
 /// Why a configuration is refused. Names the file or variable, never the value of a secret.
@@ -194,6 +198,7 @@ impl Config {
                 .rules
                 .repermission_cooldown_months
                 .unwrap_or(default.repermission_cooldown_months),
+            sunset_months: self.rules.sunset_months,
         }
     }
 }
@@ -255,6 +260,7 @@ struct ControllerText {
 #[serde(deny_unknown_fields, default)]
 struct UnsubscribeText {
     one_click_scope: Option<String>,
+    intake_address: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,6 +269,7 @@ struct RulesText {
     retention_months: Option<u32>,
     end_of_term_recontact_days: Option<u32>,
     repermission_cooldown_months: Option<u32>,
+    sunset_months: Option<u32>,
 }
 
 fn read(path: &Path) -> Result<Settings, ConfigError> {
@@ -320,6 +327,8 @@ impl Settings {
             "OUINON_RULES_REPERMISSION_COOLDOWN_MONTHS" => {
                 self.rules.repermission_cooldown_months = number("rules.repermission_cooldown_months", &value)?;
             }
+            "OUINON_RULES_SUNSET_MONTHS" => self.rules.sunset_months = number("rules.sunset_months", &value)?,
+            "OUINON_UNSUBSCRIBE_INTAKE_ADDRESS" => self.unsubscribe.intake_address = text,
             unknown if self.set_pace(unknown, &value)? => {}
             unknown => return Err(ConfigError::UnknownVariable(unknown.to_owned())),
         }
@@ -364,11 +373,15 @@ impl Settings {
                 proxies: self.public.proxies.iter().map(|p| check_proxy(p)).collect::<Result<_, _>>()?,
             },
             controller: check_controller(self.controller)?,
-            unsubscribe: Unsubscribe { one_click_product_only: check_scope(self.unsubscribe.one_click_scope)? },
+            unsubscribe: Unsubscribe {
+                one_click_product_only: check_scope(self.unsubscribe.one_click_scope)?,
+                intake_address: self.unsubscribe.intake_address.as_deref().map(check_intake).transpose()?,
+            },
             rules: RuleSettings {
                 retention_months: self.rules.retention_months,
                 end_of_term_recontact_days: self.rules.end_of_term_recontact_days.unwrap_or(0),
                 repermission_cooldown_months: self.rules.repermission_cooldown_months,
+                sunset_months: self.rules.sunset_months,
             },
         })
     }
@@ -463,6 +476,18 @@ fn check_controller(c: ControllerText) -> Result<Controller, ConfigError> {
         time_zone,
         language,
     })
+}
+
+/// An address that can stand in a `mailto:` as it is.
+fn check_intake(text: &str) -> Result<Address, ConfigError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_@+".contains(&b);
+    match Address::parse(text) {
+        Ok(address) if address.as_str().bytes().all(plain) => Ok(address),
+        _ => Err(ConfigError::Value {
+            setting: "unsubscribe.intake_address",
+            message: "expected an address of letters, digits, `.`, `-`, `_` and `+`".into(),
+        }),
+    }
 }
 
 fn check_scope(scope: Option<String>) -> Result<bool, ConfigError> {

@@ -15,7 +15,7 @@ use crate::{
     },
     pipeline::{
         contacts::{self, Dossier, EditError, Refused, Said},
-        erase,
+        erase, inactive,
     },
 };
 
@@ -40,6 +40,12 @@ pub enum ContactCommand {
         #[arg(long = "set", value_name = "FIELD=VALUE", required = true, value_parser = change)]
         set: Vec<(String, String)>,
     },
+    /// People to review: nothing was heard of them for long, neither a contact nor an open that may be known
+    Inactive {
+        /// Months of silence; the sunset rule's when left out, else 12
+        #[arg(long)]
+        months: Option<u32>,
+    },
     /// Erase a person; that they refused is kept, as a keyed hash
     Erase {
         /// The person's address
@@ -56,6 +62,7 @@ pub async fn run(app: &App, command: ContactCommand, json: bool) -> anyhow::Resu
         ContactCommand::Show { address } => show(app, &address, json).await,
         ContactCommand::Export { address } => export(app, &address).await,
         ContactCommand::Edit { address, set } => edit(app, &address, &set, json).await,
+        ContactCommand::Inactive { months } => inactive(app, months, json).await,
         ContactCommand::Erase { address, without_refusal } => erase(app, &address, !without_refusal, json).await,
     }
 }
@@ -73,6 +80,34 @@ async fn show(app: &App, text: &str, json: bool) -> anyhow::Result<ExitCode> {
 /// For the person: always JSON, a machine-readable format (GD-4, article 20).
 async fn export(app: &App, text: &str) -> anyhow::Result<ExitCode> {
     output::json(&known(app, &address(text)?).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn inactive(app: &App, months: Option<u32>, json: bool) -> anyhow::Result<ExitCode> {
+    let months = months.or(app.rules.settings.sunset_months).unwrap_or(12);
+    let found = inactive::inactive(app, months).await?;
+    if json {
+        output::json(&serde_json::json!({ "months": months, "inactive": found.len(), "people": found }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lang = output::lang();
+    let (sign, open) = (lang.pick("dernier signe", "last sign"), lang.pick("dernière ouverture", "last open"));
+    let mut table = output::table(&[lang.pick("adresse", "address"), sign, open]);
+    let day = |day: Option<jiff::civil::Date>| day.map_or("-".to_owned(), |day| day.to_string());
+    for person in &found {
+        table.add_row(vec![person.address.clone(), day(person.last_sign), day(person.last_open)]);
+    }
+    println!("{table}");
+    println!(
+        "{}",
+        lang.pick(
+            format!(
+                "{} personnes sans signe depuis plus de {months} mois ; aucune n’est bloquée pour autant.",
+                found.len()
+            ),
+            format!("{} people without a sign for more than {months} months; none is blocked for that.", found.len()),
+        )
+    );
     Ok(ExitCode::SUCCESS)
 }
 

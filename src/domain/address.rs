@@ -207,6 +207,9 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 impl AddressHash {
+    /// Stands for nobody: what is the same for everybody.
+    pub const NOBODY: AddressHash = AddressHash([0; 32]);
+
     /// Lower-case hexadecimal, 64 digits.
     pub fn to_hex(self) -> String {
         hex(&self.0)

@@ -57,6 +57,8 @@ pub struct CampaignFile {
     pub art14_notice: bool,
     /// The tracking asked for. Default: none.
     pub tracking: TrackingRequest,
+    /// Opens are counted by a pixel that is the same for everybody (TRK-8). Default: no.
+    pub count_opens: bool,
     /// How the body is written.
     pub format: BodyFormat,
     /// The body: a template.

@@ -29,6 +29,7 @@ pub mod stops;
 pub mod suppressions;
 pub mod templates;
 pub mod tokens;
+pub mod tracking;
 pub mod windows;
 pub mod wordings;
 pub mod words;

@@ -73,6 +73,8 @@ pub struct List<'a> {
     pub slug: &'a str,
     /// The recipient's one-click address: https, or http on loopback (H04).
     pub unsubscribe_url: &'a str,
+    /// The `mailto:` of RFC 2369, where mail that asks to unsubscribe is read; none by default.
+    pub unsubscribe_mailto: Option<&'a str>,
 }
 
 /// A name and an address.
@@ -149,7 +151,8 @@ fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeE
         return Err(ComposeError::UnsubscribeUrl);
     }
     push_phrase(out, "List-Id", Some(list.name), &format!("{}.{domain}", list.slug))?;
-    push_words(out, "List-Unsubscribe", &format!("<{}>", list.unsubscribe_url))?;
+    let by_mail = list.unsubscribe_mailto.map_or(String::new(), |uri| format!(", <{uri}>"));
+    push_words(out, "List-Unsubscribe", &format!("<{}>{by_mail}", list.unsubscribe_url))?;
     push_words(out, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click")?;
     push_words(out, "Precedence", "bulk")?;
     Ok(())

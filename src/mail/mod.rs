@@ -7,6 +7,7 @@ pub mod dkim;
 pub mod dkim_check;
 pub mod dns;
 mod headers;
+pub mod incoming;
 pub mod published;
 pub mod quoted;
 pub mod reading;

@@ -12,7 +12,7 @@ use crate::{
     store::{
         self, Tx,
         consents::{self, Consent, ConsentPurpose},
-        contacts, deliveries, requests, subscriptions, suppressions,
+        contacts, deliveries, events, opens, requests, subscriptions, suppressions,
     },
 };
 
@@ -46,6 +46,8 @@ pub async fn erase(
     suppress::refuse_all(tx, key, &said, now).await?;
     let cancelled = deliveries::cancel_contact(tx, contact.id, now.as_millisecond()).await?;
     deliveries::forget_contact(tx, contact.id).await?;
+    events::forget_tracks(tx, hash).await?;
+    opens::forget(tx, hash).await?;
     suppressions::forget_address(tx, hash).await?;
     requests::forget(tx, hash).await?;
     subscriptions::forget(tx, hash).await?;

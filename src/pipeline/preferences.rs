@@ -239,6 +239,8 @@ fn would_be_sent(app: &App, product: &Product, person: Person, now: Timestamp) -
         elements: Elements { identity: true, optout: true, postal: true },
         tracking: TrackingRequest::None,
     };
-    let person = Person { paused_until: None, sunset: false, ..person };
+    // Whoever reads this page is not inactive.
+    let today = now.to_zoned(app.tz().clone()).date();
+    let person = Person { paused_until: None, last_open: Some(today), ..person };
     eligibility::decide(&app.rules, &terms, &person, now).outcome.is_send()
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     compile::Compiled,
-    deliver::prepare::{self, Copy, PrepareError},
+    deliver::prepare::{self, Copy, Permit, PrepareError},
     suppress,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     domain::{
         address::Address,
-        eligibility::{self, Basis, Outcome},
+        eligibility::{self, Basis, Decision, Outcome, Person},
         lang::Lang,
     },
     mail::smtp::{Connection, Envelope, Server, SubmitOutcome, Timeouts},
@@ -97,7 +97,7 @@ pub async fn as_contact(app: &App, campaign: &Compiled, address: &Address) -> Re
     let person = facts::of(&mut tx, std::slice::from_ref(&contact), &campaign.file.product).await?.remove(0);
     drop(tx);
     let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
-    let message = prepare::message(app, campaign, &contact, basis(decision.outcome), Copy::Preview, now)?;
+    let message = prepare::message(app, campaign, &contact, &permit(&decision, &person), Copy::Preview, now)?;
     let eml = String::from_utf8_lossy(&message.bytes).into_owned();
     let headers = eml.split_once("\r\n\r\n").map_or(eml.as_str(), |(headers, _)| headers).replace("\r\n", "\n");
     Ok(Preview {
@@ -143,7 +143,7 @@ pub async fn test(
     let mut sent = Vec::new();
     for address in to {
         let contact = Contact { address: address.to_string(), ..contact.clone() };
-        let message = prepare::message(app, campaign, &contact, basis(decision.outcome), Copy::Test, now)?;
+        let message = prepare::message(app, campaign, &contact, &permit(&decision, &person), Copy::Test, now)?;
         let envelope = Envelope { from: Some(campaign.file.from.address.clone()), to: address.clone() };
         let (accepted, reply) = match connection.submit(&envelope, &message.bytes).await {
             SubmitOutcome::Accepted(reply) => (true, reply.to_string()),
@@ -181,9 +181,10 @@ pub fn server_of(config: &Config) -> Result<Server, PreviewError> {
 }
 
 /// The basis that the message states; to somebody who is blocked, what a consent would make it say.
-fn basis(outcome: Outcome) -> Basis {
-    match outcome {
+fn permit(decision: &Decision, person: &Person) -> Permit {
+    let basis = match decision.outcome {
         Outcome::Send(basis) => basis,
         Outcome::Block(_) => Basis::Consent,
-    }
+    };
+    Permit { basis, tracking: decision.tracking, consent: person.tracking }
 }

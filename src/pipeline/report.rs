@@ -13,7 +13,7 @@ use crate::{
         self, Tx,
         campaigns::Campaign,
         deliveries::{self, Tally, Unknown},
-        events,
+        events, opens,
     },
 };
 
@@ -77,6 +77,10 @@ pub struct Report {
     pub opens: Opens,
     /// People who clicked.
     pub clicks: i64,
+    /// Fetches of the pixel that is the same for everybody, when the campaign counts them: nobody knows
+    /// by how many people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_opens: Option<Opens>,
     /// Accepted, by basis.
     pub by_basis: BTreeMap<String, i64>,
     /// By relationship with the sender.
@@ -161,12 +165,20 @@ pub async fn report(tx: &mut Tx, campaign: &Campaign) -> store::Result<Report> {
             machine: people("open", Some("machine")),
         },
         clicks: people("click", Some("human")),
+        anonymous_opens: anonymous(tx, campaign.id).await?,
         by_basis: sum_by(tally.iter().filter(|t| t.state == DeliveryState::Accepted), |t| &t.code),
         by_relationship,
         by_provider_group,
         series: series(tx, campaign).await?,
         status: count(campaign, &tally, next, unknowns),
     })
+}
+
+async fn anonymous(tx: &mut Tx, campaign: i64) -> store::Result<Option<Opens>> {
+    let counted = opens::anonymous(tx, campaign).await?;
+    let of = |class: &str| counted.iter().filter(|(c, _)| c == class).map(|(_, n)| n).sum();
+    let opens = Opens { human: of("human"), proxied: of("proxied"), machine: of("machine") };
+    Ok((!counted.is_empty()).then_some(opens))
 }
 
 fn count(campaign: &Campaign, tally: &[Tally], next: Option<i64>, unknowns: Vec<Unknown>) -> Status {

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::{Result, Sql, Tx, on};
 use crate::domain::{
     address::AddressHash,
-    contacts::{AddressKind, ContactKind, LegalForm, Relationship, SourceKind},
+    contacts::{ActivityKind, AddressKind, ContactKind, LegalForm, Relationship, SourceKind},
 };
 
 /// A row of `contact`. Text that is not known is empty; dates are text as `domain::dates` reads it.
@@ -168,6 +168,10 @@ const COUNT: Sql = Sql::same("SELECT COUNT(*) FROM contact");
 const DELETE: Sql = Sql::same("DELETE FROM contact WHERE id = $1");
 const PAUSE: Sql =
     Sql::same("UPDATE contact SET paused_until = $2, changed_at = $3, version = version + 1 WHERE id = $1");
+const TOUCH: Sql = Sql::same(
+    "UPDATE contact SET last_activity = $2, last_activity_at = $3, changed_at = $4, version = version + 1
+     WHERE id = $1 AND last_activity = $5 AND last_activity_at = $6",
+);
 
 const SPEAK: Sql = Sql::same("UPDATE contact SET language = $2, changed_at = $3, version = version + 1 WHERE id = $1");
 const HEARD: Sql = Sql::same(
@@ -242,4 +246,20 @@ pub async fn speak(tx: &mut Tx, id: i64, language: &str, now: i64) -> Result<()>
 pub async fn heard(tx: &mut Tx, id: i64, at: &str, now: i64) -> Result<()> {
     let sql = HEARD.on(tx);
     on!(tx, |c| sqlx::query(sql).bind(id).bind(at).bind(now).execute(c).await.map(|_| ()))
+}
+
+/// Notes the last thing that a contact did, unless somebody else has noted another since it was read.
+/// `at` is a date or an instant.
+pub async fn touch(tx: &mut Tx, contact: &Contact, kind: ActivityKind, at: &str, now: i64) -> Result<()> {
+    let sql = TOUCH.on(tx);
+    on!(tx, |c| sqlx::query(sql)
+        .bind(contact.id)
+        .bind(kind.as_str())
+        .bind(at)
+        .bind(now)
+        .bind(&contact.last_activity)
+        .bind(&contact.last_activity_at)
+        .execute(c)
+        .await
+        .map(|_| ()))
 }

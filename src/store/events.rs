@@ -35,6 +35,16 @@ const ADD: Sql = Sql::twin(
 const HAS_SINCE: Sql = Sql::same(
     "SELECT EXISTS (SELECT 1 FROM event WHERE campaign_id = $1 AND kind = $2 AND address_hash = $3 AND at >= $4)",
 );
+const MARK_MACHINE: Sql = Sql::same(
+    "UPDATE event SET class = 'machine' WHERE campaign_id = $1 AND kind = 'click' AND at BETWEEN $3 AND $4
+     AND address_hash = $2",
+);
+const CLICKS_OF_PEOPLE: Sql = Sql::same(
+    "SELECT address_hash, MAX(at) FROM event WHERE kind = 'click' AND at > $1 AND at <= $2 AND class = 'human'
+     GROUP BY address_hash",
+);
+const FORGET_TRACKS: Sql = Sql::same("DELETE FROM event WHERE kind IN ('open', 'click') AND address_hash = $1");
+const FORGET_TRACKS_BEFORE: Sql = Sql::same("DELETE FROM event WHERE kind IN ('open', 'click') AND at < $1");
 const COUNT: Sql = Sql::same(
     "SELECT kind, class, CAST(COUNT(DISTINCT address_hash) AS BIGINT) FROM event WHERE campaign_id = $1
      GROUP BY kind, class",
@@ -102,6 +112,38 @@ pub async fn has_since(tx: &mut Tx, campaign: i64, kind: EventKind, hash: Addres
         .bind(since)
         .fetch_one(c)
         .await)
+}
+
+/// Says of the clicks of one message between two instants that a machine made them.
+pub async fn mark_machine(tx: &mut Tx, campaign: i64, person: AddressHash, from: i64, to: i64) -> Result<()> {
+    let sql = MARK_MACHINE.on(tx);
+    on!(tx, |c| sqlx::query(sql)
+        .bind(campaign)
+        .bind(person.0.as_slice())
+        .bind(from)
+        .bind(to)
+        .execute(c)
+        .await
+        .map(|_| ()))
+}
+
+/// The last click of each person after an instant and until another, those of machines left out.
+pub async fn clicks_of_people(tx: &mut Tx, after: i64, until: i64) -> Result<Vec<(AddressHash, i64)>> {
+    let sql = CLICKS_OF_PEOPLE.on(tx);
+    let rows: Vec<(Vec<u8>, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(after).bind(until).fetch_all(c).await)?;
+    Ok(rows.into_iter().filter_map(|(hash, at)| Some((hash.try_into().ok()?, at))).collect())
+}
+
+/// Forgets a person's opens and clicks. Refusals and complaints stay.
+pub async fn forget_tracks(tx: &mut Tx, person: AddressHash) -> Result<()> {
+    let sql = FORGET_TRACKS.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(person.0.as_slice()).execute(c).await.map(|_| ()))
+}
+
+/// Forgets everybody's opens and clicks before an instant; returns how many.
+pub async fn forget_tracks_before(tx: &mut Tx, at: i64) -> Result<u64> {
+    let sql = FORGET_TRACKS_BEFORE.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(at).execute(c).await.map(|done| done.rows_affected()))
 }
 
 /// How many people did what: kind, class, people.

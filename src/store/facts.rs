@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 use super::{
     Result, Sql, Tx,
     consents::{self, Consent, ConsentPurpose},
     contacts::Contact,
-    on,
+    on, opens,
     suppressions::{self, Entry},
 };
 use crate::domain::{
@@ -101,15 +101,26 @@ pub async fn of(tx: &mut Tx, contacts: &[Contact], product: &str) -> Result<Vec<
     let has_foreign = suppressions::has_foreign(tx).await?;
     let refusals = Refusals::load(tx, &known, has_foreign).await?;
     let asked = asked(tx, &known, product).await?;
+    let opened = opens::days(tx, &known.iter().map(|(hash, _)| *hash).collect::<Vec<_>>()).await?;
     Ok(contacts
         .iter()
         .zip(addresses)
         .map(|(contact, address)| {
             let events = consents.remove(&contact.id).unwrap_or_default();
             let suppressions = refusals.of(contact.address_hash, address.as_ref());
-            person(contact, address, &events, suppressions, asked.get(&contact.address_hash).copied())
+            let asked_at = asked.get(&contact.address_hash).copied();
+            person(contact, address, &events, suppressions, asked_at, opened.get(&contact.address_hash).copied())
         })
         .collect())
+}
+
+/// What these people say about tracking now; those of whom nothing is known (any more) are missing.
+pub async fn tracking_of(tx: &mut Tx, people: &[AddressHash]) -> Result<HashMap<AddressHash, TrackingConsent>> {
+    let known = super::contacts::addresses(tx, people).await?;
+    let ids: Vec<i64> = known.iter().map(|(id, _, _)| *id).collect();
+    let mut consents = group(consents::of_contacts(tx, &ids).await?, |c| c.contact_id);
+    let said = |id: i64, consents: &mut HashMap<i64, Vec<Consent>>| tracking(&consents.remove(&id).unwrap_or_default());
+    Ok(known.into_iter().map(|(id, hash, _)| (hash, said(id, &mut consents))).collect())
 }
 
 /// Notes that a person was asked for permission about a product (RP-6).
@@ -188,6 +199,7 @@ fn person(
     events: &[Consent],
     suppressions: Vec<Suppression>,
     asked_at: Option<i64>,
+    last_open: Option<Date>,
 ) -> Person {
     Person {
         address,
@@ -210,7 +222,7 @@ fn person(
         tracking: tracking(events),
         repermission_last_at: self::asked_at(asked_at),
         paused_until: contact.paused_until.parse().ok(),
-        sunset: false,
+        last_open,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod imports;
 pub mod inspect;
 pub mod keys;
 pub mod lanes;
+pub mod opens;
 pub mod outcomes;
 pub mod products;
 pub mod requests;

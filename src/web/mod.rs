@@ -46,7 +46,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let public = Public::new(app);
     serve_router(router(&public), listener, Limits::default(), shutdown).await?;
-    public.desk.close().await;
+    public.close().await;
     Ok(())
 }
 
@@ -54,6 +54,7 @@ pub async fn serve(
 fn around(public: &Public, routes: Router) -> Router {
     routes
         .layer(middleware::from_fn_with_state(public.clone(), watch::limit_time))
+        .layer(middleware::from_fn_with_state(public.clone(), watch::limit_looks))
         .layer(watch::catch_panics(public.clone()))
         .layer(middleware::map_response(watch::secure))
         .layer(middleware::from_fn(watch::log))

@@ -4,11 +4,14 @@
 //! the configured proxies, from nobody else; if it says nothing it counts as https, for a proxy set up
 //! in haste must not lose an unsubscribe.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+};
 
 use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    extract::{FromRequestParts, Request, State},
+    http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -18,6 +21,18 @@ use super::public::{Public, page};
 /// Who is at the other end of the connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
+
+/// Who asks, as [`client`] tells.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(pub Option<IpAddr>);
+
+impl FromRequestParts<Public> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, public: &Public) -> Result<Client, Infallible> {
+        Ok(Client(who(public, &parts.extensions, &parts.headers)))
+    }
+}
 
 /// What the machine itself and its keepers ask, over whatever is there.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
@@ -43,13 +58,17 @@ pub async fn demand_https(State(public): State<Public>, request: Request, next: 
 
 /// Who asks, as far as can be told: the other end of the connection, or whom a believed proxy names.
 pub fn client(public: &Public, request: &Request) -> Option<IpAddr> {
-    let peer = request.extensions().get::<Peer>()?.0.ip().to_canonical();
+    who(public, request.extensions(), request.headers())
+}
+
+fn who(public: &Public, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
+    let peer = extensions.get::<Peer>()?.0.ip().to_canonical();
     let trusted = |ip: &IpAddr| ip.is_loopback() || public.app.config.public.proxies.contains(ip);
     if !trusted(&peer) {
         return Some(peer);
     }
     // The nearest that no believed proxy stands for: what is further left may be made up.
-    Some(said_clients(request.headers()).into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
+    Some(said_clients(headers).into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
 }
 
 /// The clients that proxies name, the farthest first: `Forwarded` (RFC 7239), else `X-Forwarded-For`.
@@ -161,5 +180,12 @@ mod tests {
         assert_eq!(said(&[("forwarded", "For=\"[2001:db8::1]\"; Proto=\"https\", proto=http")]), Some(Https));
         assert_eq!(said(&[("forwarded", "for=192.0.2.60"), ("x-forwarded-proto", "http")]), Some(Http));
         assert_eq!(said(&[("x-forwarded-proto", "gopher")]), None);
+    }
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics(value in "[ -~]{0,80}", name in proptest::sample::select(vec!["forwarded", "x-forwarded-for"])) {
+            let headers = HeaderMap::from_iter([(name.parse::<header::HeaderName>().unwrap(), value.parse().unwrap())]);
+            let _ = (said_clients(&headers), said_scheme(&headers));
+        }
     }
 }

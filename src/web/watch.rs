@@ -2,18 +2,24 @@
 
 use std::{
     any::Any,
+    num::NonZeroU32,
     time::{Duration, Instant},
 };
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::Response,
 };
+use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
 use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
-use super::public::{Public, page};
+use super::{
+    public::{Public, page},
+    transport::Client,
+};
+use crate::domain::tracking::Network;
 
 /// Longer than a refusal ever waits for the database while another process imports.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
@@ -40,6 +46,39 @@ pub async fn limit_time(State(public): State<Public>, request: Request, next: Ne
         Ok(response) => response,
         Err(_) => page::unavailable(&public, &headers),
     }
+}
+
+/// Pages a second that one network may look at for long, and at once.
+const PAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not nothing");
+const PAGES_AT_ONCE: NonZeroU32 = NonZeroU32::new(300).expect("not nothing");
+/// Networks that are kept in mind, at most.
+const NETWORKS: usize = 50_000;
+/// What is never limited, beside every POST: the way to unsubscribe, pixels and links, and what costs nothing.
+const FREE: [&str; 7] = ["/o/", "/i/", "/l/", "/public.css", "/robots.txt", "/healthz", "/readyz"];
+
+/// How often each network has looked lately.
+pub type Looks = RateLimiter<Network, HashMapStateStore<Network>, DefaultClock>;
+
+/// As many looks as a network has.
+pub fn looks() -> Looks {
+    RateLimiter::hashmap(Quota::per_second(PAGES_PER_SECOND).allow_burst(PAGES_AT_ONCE))
+}
+
+/// Lets nobody keep the database busy with looking at pages. An unsubscribe is never hindered, and neither
+/// is whoever comes from this machine: that is a proxy that does not say whom it serves.
+pub async fn limit_looks(State(public): State<Public>, client: Client, request: Request, next: Next) -> Response {
+    let is_look = [Method::GET, Method::HEAD].contains(request.method());
+    let path = request.uri().path();
+    let from_outside = client.0.filter(|ip| !ip.is_loopback()).map(Network::from);
+    if let (true, Some(network)) = (is_look && !FREE.iter().any(|free| path.starts_with(free)), from_outside) {
+        if public.looks.len() > NETWORKS {
+            public.looks.retain_recent();
+        }
+        if public.looks.check_key(&network).is_err() {
+            return page::too_fast(&public, request.headers());
+        }
+    }
+    next.run(request).await
 }
 
 /// The headers of every answer.

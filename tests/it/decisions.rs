@@ -117,8 +117,13 @@ on_both! {
         world.tx(async |tx| store::consents::add(tx, std::slice::from_ref(&yes)).await).await;
         let mut person = facts(world, &someone).await;
         assert_eq!(decide(world, &person).outcome, Outcome::Send(Basis::Consent));
-        person.sunset = true;
+        world.app.rules.settings.sunset_months = Some(1);
         assert_eq!(decide(world, &person).outcome, Outcome::Block(Reason::Sunset));
+        // Whoever opened lately, as far as that may be known, is not inactive.
+        let (hash, today) = (someone.address_hash, "2026-11-01".parse().expect("a date"));
+        world.tx(async |tx| store::opens::opened(tx, &[hash], today).await).await;
+        person = facts(world, &someone).await;
+        assert_eq!(decide(world, &person).outcome, Outcome::Send(Basis::Consent));
     }
 
     /// Who was asked for permission is not asked again for months, even as somebody new.

@@ -20,7 +20,7 @@ use ouinon::{
     },
     mail::catcher::Settings,
     pipeline::press::{self, Press, Wish},
-    store::suppressions,
+    store::{self, suppressions},
 };
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -35,7 +35,7 @@ use crate::{
     program::Program,
     race::professionals,
     sending::{Sending, campaign},
-    store::hash,
+    store::{contact, hash},
     world::{self, World, on_both},
 };
 
@@ -196,6 +196,37 @@ on_both! {
         assert!(String::from_utf8_lossy(&said.stdout).contains("unsubscribe"), "{said:?}");
         assert!(world.app.journal.mark().unwrap().is_empty());
         assert_eq!(invariants::number(world.db(), "SELECT COUNT(*) FROM suppression").await, 1);
+    }
+
+    /// Switching off in the preference centre is a refusal too: it is promised like one.
+    async fn preferences_refuse_while_the_database_is_away(world: &mut World) {
+        let address = "marie@example.net";
+        world.tx(async |tx| {
+            store::products::add(tx, "crm", "CRM", true, 1).await?;
+            store::contacts::save(tx, &[contact(world, address)]).await
+        }).await;
+        let away = App::open((*world.app.config).clone(), world.app.clock.clone()).await.expect("it opens");
+        let served = http::serve(&away).await;
+        away.db.close().await;
+        let token = Token {
+            purpose: Purpose::Preferences, address: hash(world, address), product: 1, campaign: 0, product_scope: false,
+            test: false,
+        };
+        let path = format!("/p/{}", world.app.keys.tokens.sign(&token));
+        let all = served.post(&path, "save=yes&shown=crm:on&tracking_shown=on").await;
+        assert!(all.status == 200 && all.body.contains("C’est noté") && !all.body.contains("réessayez"), "{}", all.body);
+        let some = served.post(&path, "save=yes&shown=crm:on&language_shown=fr&language=en").await;
+        assert!(some.status == 200 && some.body.contains("réessayez"), "{}", some.body);
+        // What grants something, or is no name of a product, waits for nobody.
+        for nothing in ["save=yes&shown=crm:off&product=crm", "save=yes&shown=../x:on", "save=yes&shown=crm:on&product=crm"] {
+            assert_eq!(served.post(&path, nothing).await.status, 503, "{nothing}");
+        }
+        press::settle(&world.app).await.expect("the world's database is there");
+        let entries = world.tx(async |tx| suppressions::page(tx, 0, 10).await).await;
+        assert_eq!(entries.iter().map(|e| e.product.as_str()).collect::<Vec<_>>(), ["crm"]);
+        let person = hash(world, address);
+        let said = world.tx(async |tx| store::facts::tracking_of(tx, &[person]).await).await;
+        assert_eq!(said[&person], ouinon::domain::contacts::TrackingConsent::Withdrawn);
     }
 
     /// A worker decides nothing while the journal cannot be applied, and then knows what was promised.

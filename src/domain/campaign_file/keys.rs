@@ -15,7 +15,7 @@ use crate::domain::{
     words::UnknownWord,
 };
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "slug",
     "product",
     "kind",
@@ -30,6 +30,7 @@ const KEYS: [&str; 15] = [
     "has_promo",
     "art14_notice",
     "tracking",
+    "count_opens",
     "format",
 ];
 
@@ -79,6 +80,7 @@ impl Reader<'_> {
         let has_promo = self.yes_or_no("has_promo");
         let art14_notice = self.yes_or_no("art14_notice");
         let tracking = self.optional("tracking", word::<TrackingRequest>);
+        let count_opens = self.yes_or_no("count_opens");
         let format = self.optional("format", word::<BodyFormat>);
         let body = &self.text[parts.body.clone()];
         let skipped = body.len() - body.trim_start_matches(['\r', '\n']).len();
@@ -98,6 +100,7 @@ impl Reader<'_> {
             has_promo: has_promo.unwrap_or(true),
             art14_notice: art14_notice.unwrap_or(false),
             tracking: tracking.unwrap_or(TrackingRequest::None),
+            count_opens: count_opens.unwrap_or(false),
             format: format.or(by_name).unwrap_or_else(|| guess_format(body)),
             body: body[skipped..].to_owned(),
             body_line: position(self.text, parts.body.start + skipped).0,

@@ -119,6 +119,15 @@ pub(super) fn html(paragraphs: &[Paragraph<'_>], lang: Lang) -> String {
     out
 }
 
+/// A dot that nobody sees; nothing without an address.
+pub(super) fn pixel(url: Option<&str>) -> String {
+    let Some(url) = url else { return String::new() };
+    let mut out = String::from("<img src=\"");
+    push_escaped(&mut out, url);
+    out.push_str("\" width=\"1\" height=\"1\" alt=\"\" style=\"display: block; border: 0;\">");
+    out
+}
+
 pub(super) fn text(paragraphs: &[Paragraph<'_>]) -> String {
     let mut out = String::from("----------\n\n");
     for paragraph in paragraphs {

@@ -68,6 +68,7 @@ fn links<'a>(injected: &Injected<'a>) -> [Option<&'a str>; LINKS] {
         source_kind: _,
         collected_at: _,
         test: _,
+        tracks: _,
     } = *injected;
     [Some(unsubscribe_url), preferences_url, why_url, view_url]
 }

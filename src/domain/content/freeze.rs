@@ -1,7 +1,7 @@
 //! From a campaign file to what is sent: the steps, in order.
 
 use super::{
-    Controller, Finding, Frozen, Injected, Message,
+    Controller, Finding, Frozen, Injected, Message, Tracks,
     html::{self, Node},
     lint, markdown, plain,
     protect::Protected,
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::domain::{
     campaign_file::{BodyFormat, CampaignFile},
+    campaigns::{CampaignKind, TrackingRequest},
     contacts::SourceKind,
     eligibility::Basis,
     located::{Problem, Problems, position},
@@ -21,6 +22,10 @@ const LAYOUT: &str = include_str!("../../../templates/mail/layout.html");
 const MAX_PROBLEMS: usize = 50;
 const BANNER: &str = "{{ ouinon.banner }}";
 const FOOTER: &str = "{{ ouinon.footer }}";
+/// The footer of the HTML part, and behind it the pixel of whoever gets one.
+const HTML_FOOTER: &str = "{{ ouinon.footer }}{{ ouinon.pixel }}";
+/// Links of one message that can be told apart.
+const MAX_LINKS: usize = 1000;
 
 /// Freezes the content of a campaign about the product of that name.
 ///
@@ -40,6 +45,7 @@ pub fn freeze(file: &CampaignFile, product_name: &str, controller: &Controller) 
     findings.extend(lint::findings(&nodes, &protected));
     findings.extend(wording::findings(file, &protected.visible_text(&nodes)));
     let text = plain::from_nodes(&nodes, &protected);
+    let (content, links) = with_tracked_links(file, &mut protected, content)?;
     let html = with_slots(file, &mut protected, &content, &nodes)?;
     let text = format!("{BANNER}{}\n{FOOTER}", protected.restore(&text));
     let mut frozen = Frozen {
@@ -55,6 +61,7 @@ pub fn freeze(file: &CampaignFile, product_name: &str, controller: &Controller) 
         sender_email: file.from.address.to_string(),
         controller: controller.clone(),
         art14_notice: file.art14_notice,
+        links,
         findings,
     };
     frozen.findings.extend(probe(file, &frozen)?);
@@ -119,6 +126,58 @@ fn fallback_findings(file: &CampaignFile, subject: &Scan<'_>, body: &Scan<'_>) -
     in_subject.chain(in_body).collect()
 }
 
+/// A re-permission has no pixel, whatever it asks for (RP-7): opening is never consent (TRK-3).
+fn footer_of(file: &CampaignFile) -> &'static str {
+    let asks = file.tracking != TrackingRequest::None || file.count_opens;
+    if asks && file.kind != CampaignKind::Repermission { HTML_FOOTER } else { FOOTER }
+}
+
+/// The content with a slot in the place of each link that can be followed by its number, where the
+/// campaign asks for it; and where they lead. Links that hold something merged, and those of another
+/// kind than the web's, stay as they are. In the text part all do. Links that are the service itself
+/// (unsubscribe, preferences) are not of the content and never tracked (TRK-6).
+fn with_tracked_links(
+    file: &CampaignFile,
+    protected: &mut Protected,
+    content: String,
+) -> Result<(String, Vec<String>), Problems> {
+    let mut targets: Vec<String> = Vec::new();
+    if file.tracking != TrackingRequest::Individual || file.kind == CampaignKind::Repermission {
+        return Ok((content, targets));
+    }
+    let links = html::links(&content).map_err(|e| in_body(file, 0, format!("the HTML cannot be read: {e}")))?;
+    let (mut out, mut at) = (String::with_capacity(content.len()), 0);
+    for link in links {
+        let as_written = &content[link.place.clone()];
+        if !can_be_tracked(&link.target) || as_written.contains('{') || protected.has_tag(as_written) {
+            continue;
+        }
+        let number = match targets.iter().position(|target| *target == link.target) {
+            Some(known) => known + 1,
+            None if targets.len() == MAX_LINKS => continue,
+            None => {
+                targets.push(link.target.clone());
+                targets.len()
+            }
+        };
+        let slot =
+            format!("{{% if ouinon.click %}}{{{{ ouinon.click }}}}{number}{{% else %}}{as_written}{{% endif %}}");
+        out.push_str(&content[at..link.place.start]);
+        out.push_str(&protected.slot(&slot));
+        at = link.place.end;
+    }
+    out.push_str(&content[at..]);
+    Ok((out, targets))
+}
+
+/// A whole address on the web that a redirect can name as it is.
+fn can_be_tracked(target: &str) -> bool {
+    let lower = target.to_ascii_lowercase();
+    let on_the_web =
+        ["https://", "http://"].iter().any(|scheme| lower.len() > scheme.len() && lower.starts_with(scheme));
+    on_the_web && target.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// The HTML template: the content in our layout, or a whole document with the slots injected.
 fn with_slots(
     file: &CampaignFile,
@@ -126,7 +185,7 @@ fn with_slots(
     content: &str,
     nodes: &[Node],
 ) -> Result<String, Problems> {
-    let (banner, footer) = (protected.slot(BANNER), protected.slot(FOOTER));
+    let (banner, footer) = (protected.slot(BANNER), protected.slot(footer_of(file)));
     let is_document = nodes
         .iter()
         .any(|node| matches!(node, Node::Start(element) if ["html", "head", "body"].contains(&element.name.as_str())));
@@ -181,6 +240,7 @@ fn probe(file: &CampaignFile, frozen: &Frozen) -> Result<Vec<Finding>, Problems>
         source_kind: SourceKind::DirectForm,
         collected_at: None,
         test: false,
+        tracks: Tracks::default(),
     };
     let bare = MergeContact { email: "a@b.example".to_owned(), ..MergeContact::default() };
     message.render(&bare, &injected).map_err(refused)?;

@@ -99,6 +99,32 @@ pub(super) fn nodes(html: &str) -> Result<Vec<Node>, String> {
     Ok(nodes.take())
 }
 
+/// A link that a reader can follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Where its target stands, between quotes.
+    pub(super) place: std::ops::Range<usize>,
+    /// The target, references decoded.
+    pub(super) target: String,
+}
+
+/// The links of a document, in its order; those whose target stands without quotes are left out.
+pub(super) fn links(html: &str) -> Result<Vec<Link>, String> {
+    let found = Rc::new(RefCell::new(Vec::new()));
+    let inner = found.clone();
+    let settings =
+        RewriteStrSettings::new().append_element_content_handler(element!("a[href], area[href]", move |el| {
+            let link = el.attributes().iter().find(|a| a.name() == "href").and_then(|a| {
+                let place = a.value_source_location()?.bytes();
+                is_quoted(html, place.start).then(|| Link { place, target: decode(&a.value()).trim().to_owned() })
+            });
+            inner.borrow_mut().extend(link);
+            Ok(())
+        }));
+    rewrite_str(html, settings).map_err(|e| e.to_string())?;
+    Ok(found.take())
+}
+
 /// The document with `top` at the start of its body and `bottom` at the end; None without a body.
 pub(super) fn inject(html: &str, top: &str, bottom: &str) -> Result<Option<String>, String> {
     let seen = Rc::new(RefCell::new((false, false)));

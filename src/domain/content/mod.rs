@@ -74,6 +74,9 @@ pub struct Frozen {
     pub controller: Controller,
     /// The footer carries the full article 13/14 notice.
     pub art14_notice: bool,
+    /// Where the links lead that can be followed by their number, from 1 on.
+    #[serde(default)]
+    pub links: Vec<String>,
     /// What the lint found.
     pub findings: Vec<Finding>,
 }
@@ -108,6 +111,17 @@ pub struct Injected<'a> {
     pub collected_at: Option<Date>,
     /// A test send: marked, and its links change nothing.
     pub test: bool,
+    /// How the message is tracked.
+    pub tracks: Tracks<'a>,
+}
+
+/// What makes a message tracked; nothing by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tracks<'a> {
+    /// What the number of a link is added to. None: plain links.
+    pub click_url: Option<&'a str>,
+    /// Where the pixel is. None: no pixel.
+    pub pixel_url: Option<&'a str>,
 }
 
 /// A message before it becomes MIME.
@@ -237,7 +251,11 @@ impl Message {
         let subject = self.engine.render("subject", Escape::None, &values(""))?;
         let subject = clean_subject(&subject, injected.test)?;
         let values = values(&subject);
-        Ok(Words { subject, values, test: injected.test, lang: frozen.lang(contact) })
+        let tracks = context! {
+            click => injected.tracks.click_url.unwrap_or_default(),
+            pixel => Value::from_safe_string(footer::pixel(injected.tracks.pixel_url)),
+        };
+        Ok(Words { subject, values, tracks, test: injected.test, lang: frozen.lang(contact) })
     }
 }
 
@@ -245,6 +263,8 @@ impl Message {
 struct Words {
     subject: String,
     values: Value,
+    /// What makes the HTML part tracked.
+    tracks: Value,
     test: bool,
     lang: Lang,
 }
@@ -263,7 +283,8 @@ impl Words {
 
     /// What stands in the slots that [`freeze`] put into a part.
     fn with_slots(&self, banner: Value, footer: Value) -> Value {
-        context! { ouinon => context! { banner => banner, footer => footer }, ..self.values.clone() }
+        let slots = context! { banner => banner, footer => footer, ..self.tracks.clone() };
+        context! { ouinon => slots, ..self.values.clone() }
     }
 }
 

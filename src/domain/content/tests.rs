@@ -85,6 +85,7 @@ fn injected() -> Injected<'static> {
         source_kind: SourceKind::Event,
         collected_at: Some(date(2025, 3, 18)),
         test: false,
+        tracks: Tracks::default(),
     }
 }
 

@@ -159,7 +159,7 @@ impl<'a> Cells<'a> {
             tracking: self.one_of("tracking_consent", TRACKING_CONSENTS).unwrap_or(TrackingConsent::None),
             repermission_last_at: items::contact_date(self.cell("repermission_last_at")),
             paused_until: None,
-            sunset: false,
+            last_open: None,
         }
     }
 

@@ -53,8 +53,9 @@ pub struct Person {
     pub repermission_last_at: Dated,
     /// Until when (included) the person chose to receive nothing.
     pub paused_until: Option<Date>,
-    /// The sender's stated inactivity rule holds for this person.
-    pub sunset: bool,
+    /// The day of the last open that is known. No contact (RET-3): it only says that the person is not
+    /// inactive.
+    pub last_open: Option<Date>,
 }
 
 /// What the decision depends on besides the campaign and the person.
@@ -77,10 +78,17 @@ pub struct Settings {
     pub end_of_term_recontact_days: u32,
     /// Months of silence after a re-permission (RP-6). Default 6.
     pub repermission_cooldown_months: u32,
+    /// Months without any sign of a person after which the sender no longer writes (SUNSET-1). None: off.
+    pub sunset_months: Option<u32>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { retention_months: None, end_of_term_recontact_days: 0, repermission_cooldown_months: 6 }
+        Settings {
+            retention_months: None,
+            end_of_term_recontact_days: 0,
+            repermission_cooldown_months: 6,
+            sunset_months: None,
+        }
     }
 }

@@ -23,6 +23,7 @@ mod properties;
 
 pub use codes::{Basis, Reason, Tracking};
 pub use facts::{Person, Rules, Settings};
+pub use silence::{is_inactive, last_sign};
 
 use jiff::{Timestamp, civil::Date};
 

@@ -46,10 +46,20 @@ fn a_pause_stands_after_a_refusal_and_before_retention() {
 
 #[test]
 fn a_sunset_stands_after_the_re_permission_silence_and_before_the_basis() {
-    let rules = rules();
+    let settings = Settings { sunset_months: Some(8), ..Settings::default() };
+    let rules = Rules { settings, ..rules() };
+    // Collected on 10 March; it is November.
     let mut person = professional("FR");
-    person.sunset = true;
     let code = |person: &Person, terms: &Terms| decide(&rules, terms, person, now()).outcome.code();
+    assert_eq!(code(&person, &marketing()), "SUNSET");
+    // An open is no contact, but a sign; a click is both; the last day is included.
+    person.last_open = Some(date(2026, 3, 18));
+    assert_eq!(code(&person, &marketing()), "LEGITIMATE_INTEREST_B2B");
+    person.last_open = Some(date(2026, 3, 17));
+    assert_eq!(code(&person, &marketing()), "SUNSET");
+    (person.last_activity, person.last_activity_at) = (Some(ActivityKind::Click), Dated::read("2026-09-01"));
+    assert_eq!(code(&person, &marketing()), "LEGITIMATE_INTEREST_B2B");
+    person.last_activity = Some(ActivityKind::Open);
     assert_eq!(code(&person, &marketing()), "SUNSET");
     person.repermission_last_at = Dated::read("2026-10-01T10:00:00Z");
     assert_eq!(code(&person, &terms(CampaignKind::Repermission)), "REPERMISSION_COOLDOWN");
@@ -287,7 +297,7 @@ fn professional(regime: &str) -> Person {
         tracking: TrackingConsent::None,
         repermission_last_at: Dated::Unknown,
         paused_until: None,
-        sunset: false,
+        last_open: None,
     }
 }
 
@@ -359,11 +369,12 @@ fn any_suppression() -> impl Strategy<Value = Suppression> {
 }
 
 fn any_settings() -> impl Strategy<Value = Settings> {
-    (option::of(any::<u32>()), any::<u32>(), any::<u32>()).prop_map(
-        |(retention_months, end_of_term_recontact_days, repermission_cooldown_months)| Settings {
+    (option::of(any::<u32>()), any::<u32>(), any::<u32>(), option::weighted(0.2, any::<u32>())).prop_map(
+        |(retention_months, end_of_term_recontact_days, repermission_cooldown_months, sunset_months)| Settings {
             retention_months,
             end_of_term_recontact_days,
             repermission_cooldown_months,
+            sunset_months,
         },
     )
 }
@@ -400,7 +411,7 @@ prop_compose! {
         ),
         (relationship, source) in (select(Relationship::ALL.to_vec()), select(SourceKind::ALL.to_vec())),
         (similar, same_entity, refusal_offered, informed) in any::<(bool, bool, bool, bool)>(),
-        sunset in weighted(0.1),
+        last_open in option::weighted(0.2, any_instant().prop_map(|at| at.to_zoned(TimeZone::UTC).date())),
         (collected_at, relationship_end) in (any_dated(), any_dated()),
         (last_activity_at, repermission_last_at) in (any_dated(), any_dated()),
         last_activity in option::of(select(ActivityKind::ALL.to_vec())),
@@ -414,7 +425,7 @@ prop_compose! {
             regime: regime.to_owned(),
             kind, address_kind, legal_form, relationship, similar, same_entity, refusal_offered, source, informed,
             collected_at, relationship_end, last_activity, last_activity_at, consents, suppressions, tracking,
-            repermission_last_at, paused_until, sunset,
+            repermission_last_at, paused_until, last_open,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Step 6: the time after which nobody may be prospected any more (RET-1 … RET-9).
 
-use jiff::civil::Date;
+use jiff::{Timestamp, civil::Date};
 
-use super::{Case, Reason, Ruling};
+use super::{Case, Person, Reason, Rules, Ruling};
 use crate::domain::{
     contacts::Relationship,
     dates::{When, add_days, add_months},
@@ -29,20 +29,22 @@ fn is_current_customer(case: &Case) -> bool {
         && case.person.relationship_end.known().is_none_or(not_yet_reached)
 }
 
-/// The latest local date of collection, end of the relationship and act of the person.
 fn last_contact(case: &Case) -> Option<Date> {
-    let person = case.person;
-    [person.collected_at.known(), person.relationship_end.known(), last_act(case)]
+    last_contact_of(case.rules, case.person, case.now)
+}
+
+/// The latest local date of collection, end of the relationship and act of the person.
+pub(super) fn last_contact_of(rules: &Rules, person: &Person, now: Timestamp) -> Option<Date> {
+    [person.collected_at.known(), person.relationship_end.known(), last_act(rules, person, now)]
         .into_iter()
         .flatten()
-        .map(|when| when.local_date(&case.rules.tz))
+        .map(|when| when.local_date(&rules.tz))
         .max()
 }
 
 /// The last activity, if it is a contact coming from the person and not dated in the future. An
 /// open is none (RET-3).
-fn last_act(case: &Case) -> Option<When> {
-    let person = case.person;
+fn last_act(rules: &Rules, person: &Person, now: Timestamp) -> Option<When> {
     let at = person.last_activity_at.known().filter(|_| person.last_activity.is_some_and(|kind| kind.qualifies()))?;
-    (!at.is_after(case.now, &case.rules.tz)).then_some(at)
+    (!at.is_after(now, &rules.tz)).then_some(at)
 }

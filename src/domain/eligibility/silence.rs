@@ -1,6 +1,8 @@
 //! Steps 5b, 8 and 8b: the person asked for silence, was asked too recently, or is inactive.
 
-use super::{Case, Reason, Ruling};
+use jiff::{Timestamp, civil::Date};
+
+use super::{Case, Person, Reason, Rules, Ruling, retention};
 use crate::domain::dates::add_months;
 
 /// Right after step 5: the person chose to receive nothing until a date, which is included.
@@ -16,7 +18,21 @@ pub(super) fn after_a_repermission(case: &Case) -> Option<Ruling> {
     (case.today <= until).then(|| case.block(Reason::RepermissionCooldown))
 }
 
-/// Right after step 8: the sender's stated inactivity rule. Never a refusal.
+/// Right after step 8: the sender's stated inactivity rule, the last day included. Never a refusal.
 pub(super) fn of_the_inactive(case: &Case) -> Option<Ruling> {
-    case.person.sunset.then(|| case.block(Reason::Sunset))
+    let months = case.rules.settings.sunset_months?;
+    is_inactive(case.rules, case.person, months, case.now).then(|| case.block(Reason::Sunset))
+}
+
+/// Whether a person has given no sign for more than so many months. Where no date is known there is
+/// nothing to count from.
+pub fn is_inactive(rules: &Rules, person: &Person, months: u32, now: Timestamp) -> bool {
+    let today = now.to_zoned(rules.tz.clone()).date();
+    last_sign(rules, person, now).is_some_and(|last| today > add_months(last, months))
+}
+
+/// The last day of which something of the person is known: a contact, or an open. An open is no contact
+/// (RET-3), but whoever opened is not inactive.
+pub fn last_sign(rules: &Rules, person: &Person, now: Timestamp) -> Option<Date> {
+    retention::last_contact_of(rules, person, now).max(person.last_open)
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         campaign_file::CampaignFile,
         contacts::SourceKind,
-        content::{self, Controller, Injected, freeze},
+        content::{self, Controller, Injected, Tracks, freeze},
         eligibility::Basis,
         merge::MergeContact,
     },
@@ -24,7 +24,12 @@ use crate::{
 
 const HTML: &str = "<p>Bonjour Zoé,</p>\n<p>.un point au début</p>\n";
 const TEXT: &str = "Bonjour Zoé,\n.un point au début\n-- \nfin\n";
-const LIST: List = List { name: "Nouvelles du CRM", slug: "crm", unsubscribe_url: "https://u.example/o/TOKEN-123" };
+const LIST: List = List {
+    name: "Nouvelles du CRM",
+    slug: "crm",
+    unsubscribe_url: "https://u.example/o/TOKEN-123",
+    unsubscribe_mailto: None,
+};
 
 static FROM: LazyLock<Address> = LazyLock::new(|| address("actu@news.example"));
 static TO: LazyLock<Address> = LazyLock::new(|| address("zoe@x.example"));
@@ -332,7 +337,7 @@ fn bodies(message: &str) -> (String, String) {
 fn campaign(body: &str) -> Option<content::Message> {
     let source = format!(
         "+++\nslug = \"s\"\nproduct = \"crm\"\nfrom = \"Exemple <a@b.example>\"\n\
-         subject = \"{{{{ contact.company }}}}\"\nformat = \"html\"\n+++\n{body}"
+         subject = \"{{{{ contact.company }}}}\"\nformat = \"html\"\ntracking = \"individual\"\n+++\n{body}"
     );
     let file = CampaignFile::parse(&source, None).ok()?;
     let controller = Controller { name: "Exemple SAS".into(), ..Controller::default() };
@@ -360,6 +365,7 @@ fn body_piece() -> impl Strategy<Value = String> {
         Just("{% if contact.company %}".to_owned() + " . oui\n{% else %}non .\n{% endif %}"),
         Just("{%- for x in ['a = b', '}} .'] -%} \n.{{ x }}={{ contact.first_name | upper }} {% endfor %}".to_owned()),
         Just("<a href=\"https://e.example/?q={{ contact.company | urlencode }}&a=1\">lien</a>".to_owned()),
+        Just("<a href=\"https://e.example/a?b=1&amp;c=2\">lien</a>".to_owned()),
         Just("<p class=\"lead\">".to_owned()),
         Just("\r\n".to_owned()),
         Just("\n.\n".to_owned()),
@@ -399,6 +405,7 @@ proptest! {
             source_kind: SourceKind::Partner,
             collected_at: None,
             test: false,
+            tracks: Tracks { click_url: Some("https://u.example/l/TOKEN/"), pixel_url: Some("https://u.example/i/TOKEN") },
         };
         let (rendered, printed) = match (message.render(&contact, &injected), message.print(&contact, &injected)) {
             (Ok(rendered), Ok(printed)) => (rendered, printed),

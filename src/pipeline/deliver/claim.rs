@@ -14,17 +14,17 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        campaigns::{CampaignState, DeliveryState},
-        eligibility::{self, Outcome},
+        campaigns::{CampaignState, DeliveryState, TrackingRequest},
+        eligibility::{self, Outcome, Tracking},
         limits::Limits,
     },
-    pipeline::compile::Compiled,
+    pipeline::{compile::Compiled, press},
     store::{
         self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
         facts,
         lanes::{self, Bound},
-        workers,
+        opens, workers,
     },
 };
 
@@ -56,6 +56,7 @@ pub struct Claimed {
 /// lane first those deferred and due, then queued ones. A delivery that may no longer be sent ends
 /// here, with its reason.
 pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], limit: i64) -> store::Result<Claimed> {
+    press::settle(app).await?;
     let now = app.now();
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;
@@ -118,6 +119,10 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], 
         .collect();
     changes.extend(gone);
     deliveries::change(&mut tx, campaign.id, worker, &changes, millis).await?;
+    if campaign.terms.tracking != TrackingRequest::None {
+        let decided: Vec<(i64, Tracking)> = claims.iter().map(|claim| (claim.contact.id, claim.tracking)).collect();
+        opens::decided(&mut tx, campaign.id, &decided).await?;
+    }
     let rests = permits.write(&mut tx).await?;
     tx.commit().await?;
     claims.sort_by_key(|claim| claim.turn.at);

@@ -5,6 +5,7 @@
 
 pub mod claim;
 pub mod gate;
+mod marks;
 pub mod permits;
 pub mod prepare;
 pub mod traffic;

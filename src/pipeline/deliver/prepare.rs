@@ -5,15 +5,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Claim, Job};
+use super::{Claim, Job, marks::Marks};
 use crate::{
     app::App,
     domain::{
         address::{Address, AddressError, hex},
         campaigns::CampaignKind,
+        contacts::TrackingConsent,
         content::{self, Injected, Rendered},
         dates::Dated,
-        eligibility::Basis,
+        eligibility::{Basis, Tracking},
         merge::MergeContact,
         templates::RenderError,
         tokens::{Purpose as TokenPurpose, Token},
@@ -60,7 +61,8 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
         Some(address) => address.clone(),
         None => Address::parse(&claim.contact.address)?,
     };
-    let message = Draft::new(app, campaign, &claim.contact, claim.basis, Copy::Real)?.sign(&to, now)?;
+    let permit = Permit { basis: claim.basis, tracking: claim.tracking, consent: claim.person.tracking };
+    let message = Draft::new(app, campaign, &claim.contact, permit, Copy::Real)?.sign(&to, now)?;
     Ok(Job {
         campaign: Arc::clone(campaign),
         contact_id: claim.contact.id,
@@ -87,17 +89,35 @@ pub enum Copy {
     Test,
 }
 
+/// What was decided about a message, as far as it shows in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permit {
+    /// Why it may be sent.
+    pub basis: Basis,
+    /// How it may be tracked.
+    pub tracking: Tracking,
+    /// What the person says about tracking.
+    pub consent: TrackingConsent,
+}
+
+impl Permit {
+    /// On this basis, untracked.
+    pub fn untracked(basis: Basis) -> Permit {
+        Permit { basis, tracking: Tracking::None, consent: TrackingConsent::None }
+    }
+}
+
 /// Makes the message that a contact gets, or would get, and shows what it says.
 pub fn message(
     app: &App,
     campaign: &Compiled,
     contact: &Contact,
-    basis: Basis,
+    permit: &Permit,
     copy: Copy,
     now: Timestamp,
 ) -> Result<Prepared, PrepareError> {
     let to = Address::parse(&contact.address)?;
-    let draft = Draft::new(app, campaign, contact, basis, copy)?;
+    let draft = Draft::new(app, campaign, contact, *permit, copy)?;
     let rendered = campaign.message.render(&draft.merge, &draft.injected())?;
     Ok(Prepared { rendered, bytes: draft.sign(&to, now)?, to })
 }
@@ -107,7 +127,7 @@ struct Draft<'a> {
     app: &'a App,
     campaign: &'a Compiled,
     contact: &'a Contact,
-    basis: Basis,
+    permit: Permit,
     copy: Copy,
     merge: MergeContact,
     token: String,
@@ -115,6 +135,8 @@ struct Draft<'a> {
     preferences_url: String,
     why_url: String,
     view_url: String,
+    unsubscribe_mailto: Option<String>,
+    marks: Marks,
 }
 
 impl<'a> Draft<'a> {
@@ -122,7 +144,7 @@ impl<'a> Draft<'a> {
         app: &'a App,
         campaign: &'a Compiled,
         contact: &'a Contact,
-        basis: Basis,
+        permit: Permit,
         copy: Copy,
     ) -> Result<Draft<'a>, PrepareError> {
         let theirs = token(app, campaign, contact, copy != Copy::Real);
@@ -135,20 +157,22 @@ impl<'a> Draft<'a> {
             app,
             campaign,
             contact,
-            basis,
+            permit,
             copy,
             merge: merge(contact),
             unsubscribe_url: format!("{base}/o/{token}"),
             preferences_url: link('p', TokenPurpose::Preferences),
             why_url: link('w', TokenPurpose::Why),
             view_url: link('v', TokenPurpose::View),
+            unsubscribe_mailto: unsubscribe_mailto(app, &token),
+            marks: Marks::new(app, campaign, contact, &permit, base, copy != Copy::Real),
             token,
         })
     }
 
     fn injected(&self) -> Injected<'_> {
         Injected {
-            basis: self.basis,
+            basis: self.permit.basis,
             unsubscribe_url: &self.unsubscribe_url,
             preferences_url: Some(&self.preferences_url),
             why_url: Some(&self.why_url),
@@ -157,6 +181,7 @@ impl<'a> Draft<'a> {
             source_kind: self.contact.source_kind,
             collected_at: Dated::read(&self.contact.collected_at).known().map(|when| when.local_date(self.app.tz())),
             test: self.copy == Copy::Test,
+            tracks: self.marks.links(),
         }
     }
 
@@ -165,7 +190,12 @@ impl<'a> Draft<'a> {
         let Draft { campaign, unsubscribe_url, .. } = self;
         let printed = campaign.message.print(&self.merge, &self.injected())?;
         let file = &campaign.file;
-        let list = List { name: &campaign.product.name, slug: &campaign.product.slug, unsubscribe_url };
+        let list = List {
+            name: &campaign.product.name,
+            slug: &campaign.product.slug,
+            unsubscribe_url,
+            unsubscribe_mailto: self.unsubscribe_mailto.as_deref(),
+        };
         let purpose = match file.kind {
             CampaignKind::Service => Purpose::Service,
             CampaignKind::Marketing | CampaignKind::Repermission => Purpose::Marketing(list),
@@ -207,6 +237,13 @@ fn token(app: &App, campaign: &Compiled, contact: &Contact, test: bool) -> Token
         product_scope: app.config.unsubscribe.one_click_product_only,
         test,
     }
+}
+
+/// Only where an intake reads it: a promise nobody keeps is worse than none. The token stands in the
+/// subject, for a local part has no room for it (RFC 5321 section 4.5.3).
+fn unsubscribe_mailto(app: &App, token: &str) -> Option<String> {
+    let intake = app.config.unsubscribe.intake_address.as_ref()?;
+    Some(format!("mailto:{intake}?subject=unsubscribe%20{token}"))
 }
 
 /// One id for one delivery, whatever the attempt, and no address in it.

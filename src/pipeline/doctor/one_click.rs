@@ -7,7 +7,7 @@ use crate::{
     mail::{dkim::Signer, dkim_check, reading},
     pipeline::{
         compile::Compiled,
-        deliver::prepare::{self, Copy},
+        deliver::prepare::{self, Copy, Permit},
         explain,
     },
     store::products::Product,
@@ -111,7 +111,7 @@ fn message_from(app: &App, domain: &str) -> Result<Vec<u8>, String> {
     let campaign = Compiled::about(app, file, product).map_err(|e| e.to_string())?;
     let address = Address::parse(&sender).map_err(|e| e.to_string())?;
     let nobody = explain::nobody(app, &address);
-    prepare::message(app, &campaign, &nobody, Basis::Consent, Copy::Preview, app.now())
+    prepare::message(app, &campaign, &nobody, &Permit::untracked(Basis::Consent), Copy::Preview, app.now())
         .map(|m| m.bytes)
         .map_err(|e| e.to_string())
 }

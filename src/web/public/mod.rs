@@ -7,7 +7,9 @@ mod networks;
 pub(super) mod page;
 mod preferences;
 mod receipt;
+mod recorder;
 mod subscribe;
+mod track;
 mod unsubscribe;
 mod view;
 mod why;
@@ -27,8 +29,10 @@ use axum::{
 
 pub use desk::{Answer, Desk};
 pub use networks::Networks;
+pub use recorder::Recorder;
 pub use subscribe::snippet;
 
+use super::watch::{Looks, looks};
 use crate::{
     app::App,
     domain::tokens::{Purpose, Token},
@@ -46,6 +50,12 @@ pub struct Public {
     pub desk: Desk,
     /// Which networks sent how many forms.
     pub networks: Arc<Networks>,
+    /// Where opens and clicks are noted.
+    pub recorder: Recorder,
+    /// Where tracked links lead.
+    links: track::Links,
+    /// How often each network has looked at pages lately.
+    pub(super) looks: Arc<Looks>,
 }
 
 /// What the public pages count, for the operator's eyes.
@@ -60,7 +70,21 @@ pub struct Counters {
 impl Public {
     /// Over an installation, with counters at zero. Needs a running Tokio.
     pub fn new(app: App) -> Public {
-        Public { desk: Desk::open(app.clone()), app, counters: Arc::default(), networks: Arc::default() }
+        Public {
+            desk: Desk::open(app.clone()),
+            recorder: Recorder::open(app.clone()),
+            links: track::Links::default(),
+            looks: Arc::new(looks()),
+            networks: Arc::default(),
+            counters: Arc::default(),
+            app,
+        }
+    }
+
+    /// Ends what was begun: every press and every hit that was taken is on disk.
+    pub async fn close(&self) {
+        self.desk.close().await;
+        self.recorder.close().await;
     }
 
     /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is
@@ -81,6 +105,8 @@ impl Public {
 
 const STYLE: &str = include_str!("../../../templates/public/style.css");
 
+const OPENAPI: &str = include_str!("../../../templates/public/openapi.json");
+
 /// The routes, with pages for what is not there and what is not allowed.
 pub fn routes(public: Public) -> Router {
     links().route("/", get(page::home)).with_state(public)
@@ -100,12 +126,20 @@ fn links() -> Router<Public> {
         .route("/v/{token}", get(view::show))
         .route("/s/{slug}", get(subscribe::show).post(subscribe::ask).fallback(form_not_allowed))
         .route("/c/{token}", get(subscribe::look).post(subscribe::confirm).fallback(form_not_allowed))
+        .route("/i/{token}", get(track::pixel))
+        .route("/l/{token}/{number}", get(track::follow))
+        .route("/api/openapi.json", get(openapi))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
+}
+
+/// The document of these routes (OpenAPI 3.1).
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
 }
 
 async fn style() -> Response {

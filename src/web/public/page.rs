@@ -161,6 +161,40 @@ pub fn too_large(public: &Public, headers: &HeaderMap) -> Response {
     notice(public, headers, StatusCode::PAYLOAD_TOO_LARGE, title, |_| vec![])
 }
 
+/// 200 while the database is away: what was refused is promised, the rest is not done (`is_all`: there is
+/// no rest).
+pub fn refusals_noted(public: &Public, headers: &HeaderMap, is_all: bool) -> Response {
+    let title = |lang: Lang| lang.pick("C’est noté", "It is noted");
+    let sentences = |lang: Lang| {
+        let mut said = vec![lang.pick(
+            "Ce que vous avez décoché ne vous sera plus envoyé. Un message déjà parti peut encore vous parvenir.",
+            "What you switched off will not be sent any more. A message that had already left may still reach you.",
+        )];
+        if !is_all {
+            said.push(lang.pick(
+                "Vos autres choix n’ont pas pu être enregistrés : réessayez dans une minute.",
+                "Your other choices could not be recorded: please try again in a minute.",
+            ));
+        }
+        said
+    };
+    notice(public, headers, StatusCode::OK, title, sentences)
+}
+
+/// 429: one network looks at too many pages.
+pub fn too_fast(public: &Public, headers: &HeaderMap) -> Response {
+    let title = |lang: Lang| lang.pick("Un peu trop vite", "A little too fast");
+    let sentences = |lang: Lang| {
+        vec![lang.pick(
+            "Trop de pages ont été demandées depuis votre réseau. Réessayez dans quelques secondes.",
+            "Too many pages were asked for from your network. Please try again in a few seconds.",
+        )]
+    };
+    let mut response = notice(public, headers, StatusCode::TOO_MANY_REQUESTS, title, sentences);
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+    response
+}
+
 /// 403: a POST in the clear (U19).
 pub fn plain_http_refused(public: &Public, headers: &HeaderMap) -> Response {
     let title = |lang: Lang| lang.pick("Cette page demande https", "This page needs https");

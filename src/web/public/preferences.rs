@@ -9,21 +9,27 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiff::civil::Date;
+use tokio::time::timeout;
 
 use super::{
     Public,
     body::{self, BodyError},
+    desk::Answer,
     page::{self, Shell},
-    unsubscribe::Reader,
+    unsubscribe::{PATIENCE, Reader},
 };
 use crate::{
     domain::{
         dates::add_days,
         lang::Lang,
+        suppressions::{Origin, SuppressionReason},
         tokens::{Purpose, Token},
         wordings as texts,
     },
-    pipeline::preferences::{self, Changes, Choices, MAX_PAUSE_DAYS},
+    pipeline::{
+        preferences::{self, Changes, Choices, MAX_PAUSE_DAYS},
+        press::{Press, Wish},
+    },
     store,
 };
 
@@ -66,10 +72,49 @@ pub async fn save(
     let Some(fields) = fields.ok().filter(|f| body::one(f, "save").is_some()) else {
         return page::nothing_asked(&public, &headers);
     };
-    match keep(&public, &token, query.as_deref(), &headers, &fields).await {
-        Ok(response) => response,
-        Err(error) => page::database_failed(&public, &headers, &error),
+    match timeout(PATIENCE, keep(&public, &token, query.as_deref(), &headers, &fields)).await {
+        Ok(Ok(response)) => response,
+        failed => {
+            let error = failed.ok().and_then(store::Result::err);
+            tracing::error!(?error, "the database does not answer; what is refused goes to the desk");
+            refuse_all_the_same(&public, &token, &headers, &fields).await
+        }
     }
+}
+
+/// What was switched off is refused, whatever becomes of the rest: it needs no database.
+async fn refuse_all_the_same(public: &Public, token: &Token, headers: &HeaderMap, fields: &Fields) -> Response {
+    let Ok(changes) = changes(fields, preferences::today(&public.app)) else {
+        return page::unavailable(public, headers);
+    };
+    let off = changes.products.iter().filter(|(slug, on)| !**on && is_slug(slug));
+    let mut wishes: Vec<Wish> = off.map(|(slug, _)| Wish::Product(slug.clone())).collect();
+    wishes.extend(changes.tracking.filter(|on| !on).map(|_| Wish::Tracking));
+    if token.test || wishes.is_empty() {
+        return page::unavailable(public, headers);
+    }
+    let is_all = changes.language.is_none()
+        && changes.pause.is_none()
+        && changes.tracking != Some(true)
+        && !changes.products.values().any(|on| *on);
+    let press = |wish| Press {
+        person: token.address,
+        product: token.product,
+        campaign: token.campaign,
+        wish,
+        reason: SuppressionReason::Unsubscribe,
+        origin: Origin::Page,
+        at: public.app.now().as_millisecond(),
+    };
+    match public.desk.press(wishes.into_iter().map(press).collect()).await {
+        Answer::Failed => page::unavailable(public, headers),
+        Answer::Written(_) | Answer::Noted => page::refusals_noted(public, headers, is_all),
+    }
+}
+
+/// What a slug of ours looks like: the form comes from outside.
+fn is_slug(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 async fn keep(

@@ -14,7 +14,7 @@ use super::{
     body::{self, Asked, BodyError, Choice},
     language,
     page::{self, Shell},
-    receipt,
+    receipt, track,
 };
 use crate::{
     domain::{
@@ -24,6 +24,7 @@ use crate::{
     },
     pipeline::press::{self, Press, Wish},
     store::{self, Tx, contacts, products::Product},
+    web::transport::Client,
 };
 
 /// How long a page waits for the database before it says less.
@@ -34,11 +35,14 @@ pub async fn show(
     State(public): State<Public>,
     token: Result<Path<String>, PathRejection>,
     RawQuery(query): RawQuery,
+    client: Client,
     headers: HeaderMap,
 ) -> Response {
     let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Unsubscribe)) else {
         return page::not_found(&public, &headers);
     };
+    // Whoever looks at this page and follows links in the same minute is a machine (rules 5.5).
+    public.recorder.see(track::looked(&public, &token, client.0));
     let reader = look_up(&public, &token).await;
     page::render(&AskPage {
         shell: reader.shell(&public, query.as_deref(), &headers),

@@ -18,7 +18,7 @@ use crate::{
     },
     pipeline::{
         compile::Compiled,
-        deliver::prepare::{self, Copy},
+        deliver::prepare::{self, Copy, Permit},
     },
     store::{self, campaigns, contacts, deliveries},
 };
@@ -72,7 +72,7 @@ async fn load(public: &Public, token: &Token) -> store::Result<(Reader, Option<S
     let (Some(campaign), Some(contact), Some(basis)) = (campaign, contact, basis) else { return Ok((reader, None)) };
     let copy = if token.test { Copy::Preview } else { Copy::Real };
     let made = match Compiled::of_row(app, &mut tx, &campaign).await {
-        Ok(compiled) => prepare::message(app, &compiled, &contact, basis, copy, app.now()).ok(),
+        Ok(compiled) => prepare::message(app, &compiled, &contact, &Permit::untracked(basis), copy, app.now()).ok(),
         Err(_) => None,
     };
     Ok((reader, made.map(|made| made.rendered.html)))

@@ -1,0 +1,16 @@
+-- The day of a person's last open, overwritten each time (TRK-2).
+CREATE TABLE last_open (
+    address_hash BLOB PRIMARY KEY NOT NULL,
+    day          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Fetches of the pixel that is the same for everybody: counts, and nobody in them (TRK-8).
+CREATE TABLE anonymous_open (
+    campaign_id INTEGER NOT NULL,
+    class       TEXT NOT NULL,
+    n           INTEGER NOT NULL,
+    PRIMARY KEY (campaign_id, class)
+) STRICT, WITHOUT ROWID;
+
+-- Clicks become last contacts once they are known to be a person's.
+CREATE INDEX event_click ON event (at) WHERE kind = 'click';
