@@ -308,8 +308,8 @@ fn letter(app: &App, asked: &Subscription, product: &Product, to: Address, autho
             ),
         ),
     );
-    let hello = lang.pick("Bonjour,", "Hello,");
-    let text = format!("{hello}\n\n{asks}\n\n{press} :\n{link}\n\n{otherwise}\n\n{sender}\n");
+    let (hello, colon) = lang.pick(("Bonjour,", " :"), ("Hello,", ":"));
+    let text = format!("{hello}\n\n{asks}\n\n{press}{colon}\n{link}\n\n{otherwise}\n\n{sender}\n");
     let html = html(lang, &[hello, &asks], (press, &link), &[&otherwise, sender]);
     Some(Letter { to, subject, text, html: Some(html), lang, seed: format!("confirm {} {link}", asked.id) })
 }

@@ -156,6 +156,23 @@ mod tests {
         said_scheme(&headers)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics_and_only_addresses_are_named(
+            text in "[a-zA-Z0-9:;=,.\\[\\]\" %_-]{0,80}", v4 in proptest::prelude::any::<[u8; 4]>(),
+        ) {
+            let ip = IpAddr::from(v4);
+            for name in ["forwarded", "x-forwarded-for"] {
+                let mut headers = HeaderMap::new();
+                headers.append(name, text.parse().unwrap());
+                let _ = (said_clients(&headers), said_scheme(&headers));
+                headers.append(name, format!("for={ip}:80").parse().unwrap());
+                headers.append("x-forwarded-for", format!("{ip}").parse().unwrap());
+                proptest::prop_assert!(said_clients(&headers).contains(&ip));
+            }
+        }
+    }
+
     #[test]
     fn whom_proxies_name() {
         let mut headers = HeaderMap::new();

@@ -9,7 +9,11 @@ use crate::{app::App, pipeline::subscribe};
 /// How often is looked for letters that are due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Sends what is due until `stop` says so; a letter that is begun is ended.
+/// How long a letter that is begun may take once the worker is told to stop. One that is broken off is not
+/// sent again: it may have left.
+const FAREWELL: Duration = Duration::from_secs(20);
+
+/// Sends what is due until `stop` says so; a letter that is begun is given time to end.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -18,8 +22,17 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
             _ = tick.tick() => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
-        if let Err(error) = subscribe::send_letters(&app).await {
-            tracing::error!(%error, "letters wait for the database");
+        let patience = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            sent = subscribe::send_letters(&app) => {
+                if let Err(error) = sent {
+                    tracing::error!(%error, "letters wait for the database");
+                }
+            }
+            () = patience => return,
         }
     }
 }

@@ -235,7 +235,8 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         let group = format!("-{}", self.driver.id());
-        let _ = Command::new("/bin/sh").args(["-c", "kill -KILL -- \"$1\"", "kill", &group]).status();
+        let _ = Command::new("/bin/sh").args(["-c", "kill -KILL \"$1\"", "kill", &group]).status();
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }

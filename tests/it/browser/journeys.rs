@@ -117,7 +117,7 @@ on_both! {
         let from = ouinon::domain::campaign_file::Mailbox::parse("Société Exemple <bonjour@news.example>");
         std::sync::Arc::make_mut(&mut world.app.config).smtp.from = Some(from.expect("a mailbox"));
         let Some(browser) = Browser::open("subscribing in a browser", false).await else { return };
-        browser.go(&at(&post, "/s/crm")).await;
+        browser.go(&at(&post, "/s/crm?lang=fr")).await;
         browser.picture("journey-9-form-fr").await;
         browser.tab_to("#email").await;
         browser.write(PERSON).await;

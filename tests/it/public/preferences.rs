@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use ouinon::{
-    domain::{consents::Proof, suppressions::Origin, tokens::Purpose},
+    domain::{
+        consents::Proof,
+        suppressions::{Origin, SuppressionReason},
+        tokens::Purpose,
+    },
+    pipeline::suppress,
     store::{self, consents::Consent},
 };
 
@@ -144,6 +149,27 @@ on_both! {
         assert!(saved.body.contains("<html lang=\"en\">") && saved.body.contains("Saved"), "{}", saved.body);
         assert_eq!(contact(world).await.language, "en");
         assert!(served.get(&link).await.body.contains("What you receive"));
+    }
+
+    /// A yes that something else stands in the way of is recorded, and the page says so.
+    async fn a_yes_that_is_not_enough(world: &mut World) {
+        let served = opened(world).await;
+        let complaint = suppress::Refusal {
+            whom: suppress::Whom::Person(hash(world, PERSON)),
+            reach: suppress::Reach::Everything,
+            reason: SuppressionReason::Complaint,
+            origin: Origin::Report,
+            at: Some(world.app.now()),
+            campaign_id: None,
+            note: String::new(),
+        };
+        let (key, now) = (world.app.keys.suppression.clone(), world.app.now());
+        world.tx(async |tx| suppress::refuse(tx, &key, &complaint, now).await).await;
+        world.advance(60);
+        let link = link(world, Purpose::Preferences).await;
+        let saved = save(&served, &link, tick("product", "crm")).await;
+        assert!(saved.body.contains("autre chose empêche encore l’envoi"), "{}", saved.body);
+        assert_eq!((code(world, "crm").await, said(world).await.len()), ("SUPPRESSED_COMPLAINT", 1));
     }
 
     /// A refusal of everything: a product switched on is the only one that comes back.
