@@ -146,14 +146,17 @@ pub async fn link(app: &App, tx: &mut Tx, token: &Token) -> store::Result<Link> 
 }
 
 /// Confirms: the contact is there from now on, with a yes that says who, what, when, how and to which text.
-pub async fn confirm(app: &App, tx: &mut Tx, token: &Token) -> store::Result<Link> {
+/// True when it was this press that confirmed.
+pub async fn confirm(app: &App, tx: &mut Tx, token: &Token) -> store::Result<(Link, bool)> {
     suppress::lock_person(tx, token.address).await?;
     let open = match link(app, tx, token).await? {
         Link::Open(open) => open,
-        other => return Ok(other),
+        other => return Ok((other, false)),
     };
     let now = app.now();
-    let Ok(address) = Address::parse(&open.address) else { return Ok(Link::Expired { product: Some(open.product) }) };
+    let Ok(address) = Address::parse(&open.address) else {
+        return Ok((Link::Expired { product: Some(open.product) }, false));
+    };
     subscriptions::confirm(tx, open.id, now.as_millisecond()).await?;
     let contact = contact(app, tx, &address, &open).await?;
     let name = texts::form(&open.product);
@@ -173,7 +176,7 @@ pub async fn confirm(app: &App, tx: &mut Tx, token: &Token) -> store::Result<Lin
         recorded_at: now.as_millisecond(),
     };
     consents::add(tx, &[event]).await?;
-    Ok(Link::Confirmed(Subscription { confirmed_at: Some(now.as_millisecond()), ..open }))
+    Ok((Link::Confirmed(Subscription { confirmed_at: Some(now.as_millisecond()), ..open }), true))
 }
 
 /// The contact of a confirmed address. Of somebody new the strictest is assumed; of somebody known the

@@ -194,7 +194,7 @@ pub async fn confirm(
         }
     });
     match work.await {
-        Ok(Ok(link)) => confirm_page(&public, &token, query.as_deref(), &headers, link, true).await,
+        Ok(Ok((link, now))) => confirm_page(&public, &token, query.as_deref(), &headers, link, now).await,
         Ok(Err(error)) => page::database_failed(&public, &headers, &error),
         Err(_) => page::failed(&public, &headers),
     }
@@ -206,7 +206,7 @@ async fn confirm_page(
     query: Option<&str>,
     headers: &HeaderMap,
     link: Link,
-    pressed: bool,
+    confirmed_now: bool,
 ) -> Response {
     let reader = unsubscribe::look_up(public, &Token { campaign: 0, ..*token }).await;
     // Somebody new has no language yet but that of the form.
@@ -222,7 +222,7 @@ async fn confirm_page(
     let name = reader.product.as_ref().map(|p| p.name.clone()).unwrap_or_default();
     let (state, form) = match &link {
         Link::Open(_) => (Stands::Open, None),
-        Link::Confirmed(_) if pressed => (Stands::Now, None),
+        Link::Confirmed(_) if confirmed_now => (Stands::Now, None),
         Link::Confirmed(_) => (Stands::Before, None),
         Link::Expired { product } => (Stands::Expired, product.clone()),
     };
