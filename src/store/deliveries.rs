@@ -283,8 +283,10 @@ const TALLY: Sql = Sql::same(
     "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
      WHERE campaign_id = $1 GROUP BY state, code, relationship, provider_group",
 );
-const NEXT_ATTEMPT: Sql =
-    Sql::same("SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'");
+const NEXT_ATTEMPT: Sql = Sql::twin(
+    "SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred'",
+    "SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'",
+);
 const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",

@@ -47,13 +47,15 @@ const ADD: Sql = Sql::twin(
 );
 const OF_CAMPAIGN: Sql =
     Sql::same("SELECT provider_group, zone FROM lane WHERE campaign_id = $1 ORDER BY provider_group, zone");
-// The bound spares a walk over every row already claimed.
+// The bound spares a walk over every row already claimed, and the named index one over other lanes: without
+// statistics SQLite would rather walk over the campaign.
 const WAITING: Sql = Sql::twin(
     "SELECT value ->> 'provider_group' AS provider_group, value ->> 'zone' AS zone,
-     EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued'
+     EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued'
      AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone'
      AND contact_id > value ->> 'past') AS queued,
-     (SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'
+     (SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred
+     WHERE campaign_id = $1 AND state = 'deferred'
      AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone') AS next_attempt_at
      FROM jsonb_each($2)",
     "SELECT l.provider_group, l.zone, EXISTS (SELECT 1 FROM delivery d WHERE d.campaign_id = $1 AND d.state = 'queued'
@@ -64,8 +66,8 @@ const WAITING: Sql = Sql::twin(
 );
 const CLAIM: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4
-     AND contact_id > $5 ORDER BY contact_id LIMIT $6)
+     SELECT contact_id FROM delivery INDEXED BY delivery_queued
+     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5 ORDER BY contact_id LIMIT $6)
      RETURNING contact_id, attempts, first_submitted_at, provider_group",
     // Without MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
     "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
@@ -77,8 +79,8 @@ const CLAIM: Sql = Sql::twin(
 );
 const CLAIM_DUE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4
-     AND next_attempt_at <= $5 ORDER BY next_attempt_at LIMIT $6)
+     SELECT contact_id FROM delivery INDEXED BY delivery_deferred
+     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5 ORDER BY next_attempt_at LIMIT $6)
      RETURNING contact_id, attempts, first_submitted_at, provider_group",
     "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
      WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5

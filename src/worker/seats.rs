@@ -1,12 +1,16 @@
-//! Seats: connections to the mail server, each with one message in hand at most.
+//! Seats: connections to the mail server, each with one message on the wire and a few at hand.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{gatekeeper::Gate, stopped};
@@ -29,6 +33,12 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a message waits for the next one, to be sent with it in one round trip.
 const TOGETHER: Duration = Duration::from_millis(10);
+/// So much is asked for ahead as goes within this time …
+const AHEAD: Duration = Duration::from_millis(12);
+/// … and no more than so many messages.
+const MOST_AHEAD: u128 = 4;
+/// A message takes that long, until it is known better.
+const SLOW: Duration = Duration::from_millis(100);
 /// Messages a connection carries before it is closed politely.
 const MESSAGES_PER_CONNECTION: usize = 200;
 /// Longest wait between two attempts to connect.
@@ -58,7 +68,9 @@ impl Seats {
                     gate: gate.clone(),
                     stop: stop.clone(),
                     jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
-                    next: None,
+                    next: VecDeque::new(),
+                    each: SLOW,
+                    leaving: false,
                     carried: 0,
                     carried_of: HashMap::new(),
                 };
@@ -82,8 +94,12 @@ struct Seat {
     gate: Gate,
     stop: watch::Receiver<bool>,
     jitter: SmallRng,
-    /// The next job that may go, asked for ahead.
-    next: Option<oneshot::Receiver<Job>>,
+    /// The next jobs that may go, asked for ahead.
+    next: VecDeque<oneshot::Receiver<Job>>,
+    /// How long a message takes here, lately.
+    each: Duration,
+    /// The connection ends: nothing more is asked for.
+    leaving: bool,
     carried: usize,
     /// Of these, by provider group, where a group limits them.
     carried_of: HashMap<String, u32>,
@@ -98,7 +114,7 @@ impl Seat {
     async fn run(mut self) {
         while self.gate.called().await {
             let Some(mut connection) = self.connect().await else { break };
-            self.carried = 0;
+            (self.carried, self.leaving, self.each) = (0, false, SLOW);
             self.carried_of.clear();
             while connection.is_usable() && self.carried < MESSAGES_PER_CONNECTION {
                 match self.wait(IDLE).await {
@@ -107,12 +123,13 @@ impl Seat {
                     Err(NoMore) => return connection.quit().await,
                 }
             }
-            // One may have been let through in this moment: it goes before the connection does.
-            if let Some(mut next) = self.next.take() {
+            // Some may have been let through in this moment: they go before the connection does.
+            self.leaving = true;
+            while let Some(mut next) = self.next.pop_front() {
                 next.close();
                 match next.try_recv() {
                     Ok(job) if connection.is_usable() => self.carry(&mut connection, job).await,
-                    Ok(job) => self.ended(&job, SubmitOutcome::NotSent(SmtpError::Unusable)),
+                    Ok(job) => self.never_left(&job),
                     Err(_) => {}
                 }
             }
@@ -146,9 +163,8 @@ impl Seat {
                 return self
                     .ended(&job, outcome.unwrap_or(SubmitOutcome::Unknown(SmtpError::Timeout("the final dot"))));
             };
-            if self.carried + 1 < MESSAGES_PER_CONNECTION {
-                self.next = Some(self.gate.next());
-            }
+            self.ask(1);
+            let began = Instant::now();
             let both = self.bounded(connection.finish_and_begin(&job.message, &next.envelope)).await;
             let Some((outcome, next_begun)) = both else {
                 // Nothing of the next was more than an envelope.
@@ -156,6 +172,7 @@ impl Seat {
                 return self.ended(&next, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope")));
             };
             self.ended(&job, outcome);
+            self.each = (self.each * 3 + began.elapsed()) / 4;
             (job, begun) = (next, Some(next_begun));
         }
     }
@@ -180,11 +197,22 @@ impl Seat {
         None
     }
 
+    /// Asks for as many jobs ahead as go within a few milliseconds, at least one: the gate lets many pass
+    /// in one commit, and what has passed must not wait. `carrying`: those in hand that are not counted yet.
+    fn ask(&mut self, carrying: usize) {
+        let ahead = (AHEAD.as_micros() / self.each.as_micros().max(1)).clamp(1, MOST_AHEAD) as usize;
+        let left = MESSAGES_PER_CONNECTION.saturating_sub(self.carried + carrying);
+        while !self.leaving && self.next.len() < ahead.min(left) {
+            self.next.push_back(self.gate.next());
+        }
+    }
+
     /// The next job that may go, asked for now unless it was before; None: none so far.
     async fn wait(&mut self, limit: Duration) -> Result<Option<Job>, NoMore> {
-        let next = self.next.get_or_insert_with(|| self.gate.next());
+        self.ask(0);
+        let Some(next) = self.next.front_mut() else { return Ok(None) };
         let Ok(given) = timeout(limit, next).await else { return Ok(None) };
-        self.next = None;
+        self.next.pop_front();
         given.map(Some).map_err(|_| NoMore)
     }
 
@@ -223,6 +251,12 @@ impl Seat {
                 }
             }
         }
+    }
+
+    /// A job that passed the gate and whose connection broke before its turn: due again at once.
+    fn never_left(&self, job: &Job) {
+        let outcome = deliveries::Outcome::postponed(job.contact_id, self.app.now().as_millisecond());
+        self.gate.record(Ended::of(job, None, outcome));
     }
 
     /// What an outcome makes of the delivery, and what the answer says of its provider.

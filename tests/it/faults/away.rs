@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use ouinon::{
     domain::campaigns::DeliveryState::{Accepted, Unknown},
-    mail::catcher::{Action, What},
+    mail::catcher::{Action, Catcher, What},
 };
 use sqlx::AssertSqlSafe;
 
 use super::run::{PATIENCE, Worker, assert_once_each, launched, server, states, until};
-use crate::world;
+use crate::{postgres::cluster_of_its_own, world};
 
 /// The disk is full for a while: nothing is sent that could not be recorded, and it goes on by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,6 +40,59 @@ async fn a_full_disk_stops_and_goes_on() {
         assert_once_each(world, campaign, &[&catcher]).await;
     })
     .await;
+}
+
+/// The database can be read and not written for a while: nothing is sent that could not be recorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_only_reads_stops_and_goes_on() {
+    world::on_sqlite(async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = slow_server().await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        assert!(catcher.mailbag().wait_for(200, PATIENCE).await);
+        let ouinon::store::Db::Lite { writer, .. } = world.db() else { unreachable!("this is SQLite") };
+        sqlx::query("PRAGMA query_only = ON").execute(writer).await.unwrap();
+        // What had passed the gate ends; then there is silence.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let when_it_stood = catcher.mailbag().count();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(catcher.mailbag().count(), when_it_stood, "something left without a record");
+        sqlx::query("PRAGMA query_only = OFF").execute(writer).await.unwrap();
+        until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
+        worker.drain().await;
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// PostgreSQL stops at once and starts again, twice, while messages are on the wire.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgresql_restarted_doubles_and_loses_nothing() {
+    let Some(cluster) = cluster_of_its_own("a campaign while PostgreSQL restarts").await else { return };
+    world::on(&cluster.url(), async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = slow_server().await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        for round in 1..=2 {
+            assert!(catcher.mailbag().wait_for(400 * round, PATIENCE).await);
+            tokio::task::block_in_place(|| cluster.stop()).expect("the server stops");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::task::block_in_place(|| cluster.start()).expect("the server starts");
+        }
+        until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
+        worker.drain().await;
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// Takes its time with each message.
+async fn slow_server() -> Catcher {
+    server(Some(std::sync::Arc::new(|event| match event.what {
+        What::Message { .. } => Action::Slow(Duration::from_millis(5)),
+        _ => Action::Usual,
+    })))
+    .await
 }
 
 /// Every connection to PostgreSQL is cut, again and again: commits whose answers are lost included.

@@ -2,12 +2,13 @@
 
 use std::{
     process::{Child, Command, Stdio},
-    time::Duration,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use ouinon::{
-    domain::campaigns::DeliveryState::{Accepted, Queued, Unknown},
-    mail::catcher::Action,
+    domain::campaigns::DeliveryState::{Accepted, Queued, Submitting, Unknown},
+    mail::catcher::{Action, What},
     store::{deliveries, workers},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
@@ -33,7 +34,91 @@ fn program(world: &World, smtp: &str) -> Child {
         .expect("the program starts")
 }
 
+/// Where a conversation stands when the sender dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Step {
+    /// Deliveries are claimed, and nothing has passed the gate.
+    Connect,
+    /// Marked as submitting, its first byte here.
+    Mail,
+    /// Its recipient named.
+    Rcpt,
+    /// DATA, with the message before it recorded or not.
+    Data,
+    /// Some of the message here.
+    Within,
+    /// All of it here, and no answer given.
+    FinalDot,
+}
+
+impl Step {
+    fn is(self, what: What<'_>) -> bool {
+        match self {
+            Step::Connect => matches!(what, What::Connect),
+            Step::Mail => matches!(what, What::Command(line) if line.starts_with("MAIL")),
+            Step::Rcpt => matches!(what, What::Command(line) if line.starts_with("RCPT")),
+            Step::Data => matches!(what, What::Command("DATA")),
+            Step::Within => matches!(what, What::Data(_)),
+            Step::FinalDot => matches!(what, What::Message { .. }),
+        }
+    }
+}
+
+/// Who is to be killed, at which step, after how many of that kind.
+type Sentence = Arc<Mutex<Option<(Step, usize, u32)>>>;
+
+fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+}
+
 on_both! {
+    /// Killed at each step of a conversation, at the first message and in the middle of many: whatever
+    /// had not passed the gate is sent by the next, whatever had is accepted or unknown.
+    async fn killed_at_each_step_it_doubles_and_loses_nothing(world: &mut World) {
+        let campaign = launched(world, 1500).await;
+        let sentence = Sentence::default();
+        let waiting = Arc::clone(&sentence);
+        let catcher = server(Some(Arc::new(move |event| {
+            let mut waiting = waiting.lock().unwrap();
+            if let Some((_, left, pid)) = waiting.as_mut().filter(|(step, ..)| step.is(event.what)) {
+                match left.checked_sub(1) {
+                    Some(fewer) => *left = fewer,
+                    None => {
+                        kill(*pid);
+                        *waiting = None;
+                    }
+                }
+            }
+            Action::Usual
+        }))).await;
+        let mut deaths = 0;
+        for (step, after) in [
+            (Step::Connect, 0), (Step::Mail, 0), (Step::Rcpt, 5), (Step::Data, 0), (Step::Data, 30),
+            (Step::Within, 20), (Step::FinalDot, 0), (Step::FinalDot, 40),
+        ] {
+            let mut child = program(world, &catcher.url());
+            *sentence.lock().unwrap() = Some((step, after, child.id()));
+            let start = Instant::now();
+            while child.try_wait().unwrap().is_none() {
+                assert!(start.elapsed() < PATIENCE, "{step:?} was not reached");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            deaths += 1;
+            let left = states(world, campaign).await.get(&Submitting).copied().unwrap_or(0);
+            assert!(left <= 64 * deaths, "{left} left behind at {step:?}");
+            if step == Step::Connect {
+                assert_eq!(left, 0, "nothing passes the gate before there is a connection");
+            }
+        }
+        let mut child = program(world, &catcher.url());
+        until(world, campaign, |s| s.values().sum::<i64>() == 1500 && s.keys().all(|k| [Accepted, Unknown].contains(k))).await;
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(child.wait().unwrap().success(), "SIGTERM ends it well");
+        let unknown = states(world, campaign).await.get(&Unknown).copied().unwrap_or(0);
+        assert!((1..=deaths * 64).contains(&unknown), "{unknown} unknown");
+        assert_once_each(world, campaign, &[&catcher]).await;
+    }
+
     /// Killed again and again under load: few are unknown, nobody gets two, nobody is lost.
     async fn a_killed_worker_leaves_few_unknown(world: &mut World) {
         let campaign = launched(world, 4000).await;
