@@ -37,9 +37,10 @@ const LEAVES: Sql = Sql::twin(
      WHERE d.submitted_at IS NOT NULL",
 );
 const DECIDED: Sql = Sql::twin(
-    "UPDATE delivery SET tracking = r.tracking
-     FROM (SELECT CAST(value ->> 0 AS INTEGER) AS contact_id, value ->> 1 AS tracking FROM json_each($2)) AS r
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id AND delivery.tracking <> r.tracking",
+    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 0 AS INTEGER) AS contact_id,
+     value ->> 1 AS tracking FROM jsonb_each($2))
+     UPDATE delivery SET tracking = r.tracking FROM r WHERE delivery.campaign_id = r.campaign_id
+     AND delivery.contact_id = r.contact_id AND delivery.tracking <> r.tracking",
     "UPDATE delivery SET tracking = r.tracking
      FROM (SELECT CAST(value ->> 0 AS BIGINT) AS contact_id, value ->> 1 AS tracking
      FROM json_array_elements(CAST($2 AS json))) AS r
