@@ -38,7 +38,7 @@ use ouinon::{
         eligibility::Basis,
     },
     mail::{dkim::SigningKeys, smtp::Server},
-    pipeline::{campaigns as acts, compile::Compiled, deliver::prepare, enqueue},
+    pipeline::{campaigns as acts, compile::Compiled, deliver::prepare, enqueue, exchangers::Exchangers},
     store::{campaigns, contacts, deliveries, products},
     worker,
 };
@@ -309,8 +309,9 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
     assert_eq!(row.state, CampaignState::Running);
     let compiled = Compiled::of_row(app, &mut tx, &row).await.unwrap();
     tx.commit().await.unwrap();
+    let exchangers = Exchangers::new(None);
     let start = Instant::now();
-    while enqueue::step(app, &compiled).await.unwrap() == enqueue::Step::More {}
+    while enqueue::step(app, &compiled, &exchangers).await.unwrap() == enqueue::Step::More {}
     let enqueued = messages as f64 / start.elapsed().as_secs_f64();
 
     let server = Server::parse(&format!("smtp://127.0.0.1:{port}")).unwrap().greeted_as("client.example");

@@ -11,6 +11,7 @@ use crate::{
     domain::eligibility::Rules,
     journal::Journal,
     keys::{KeyError, Keys},
+    meters::Meters,
     store::{self, Db, OpenError},
 };
 
@@ -29,6 +30,8 @@ pub struct App {
     pub clock: Clock,
     /// What was promised while the database was away.
     pub journal: Journal,
+    /// What this process counts.
+    pub meters: std::sync::Arc<Meters>,
 }
 
 /// Why an installation cannot be opened.
@@ -61,7 +64,7 @@ impl App {
             settings: config.rule_settings(),
         };
         let journal = Journal::of_folder(&config.data_dir);
-        App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal }
+        App { config: std::sync::Arc::new(config), db, keys, rules, clock, journal, meters: Default::default() }
     }
 
     /// The keys, as the database knows them; those it does not know yet are noted.

@@ -15,6 +15,7 @@ pub mod domain;
 pub mod journal;
 pub mod keys;
 pub mod mail;
+pub mod meters;
 #[cfg(test)]
 mod needs;
 pub mod pipeline;

@@ -49,6 +49,13 @@ CREATE TABLE lane (
     PRIMARY KEY (campaign_id, provider_group, zone)
 ) STRICT, WITHOUT ROWID;
 
+-- What DNS told of recipients' domains: whose mailboxes they are.
+CREATE TABLE mail_domain (
+    domain         TEXT PRIMARY KEY NOT NULL,
+    provider_group TEXT NOT NULL,
+    learnt_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 ALTER TABLE delivery ADD COLUMN zone TEXT NOT NULL DEFAULT '';
 ALTER TABLE delivery ADD COLUMN first_submitted_at INTEGER;
 DROP INDEX delivery_queued;

@@ -1,16 +1,18 @@
 //! `ouinon campaign …`
 
+mod watch;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 
 use clap::{Subcommand, ValueEnum};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Serialize;
 
+use self::watch::{answer_status, line, watch};
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -415,72 +417,10 @@ fn instant_as_written(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
     instant.map_err(|_| Failure::Input(format!("--at {text:?}: the clocks change then; give an offset")).into())
 }
 
-async fn status_of(app: &App, slug: &str) -> anyhow::Result<Status> {
-    let mut tx = app.db.read().await?;
-    let row = campaigns::find(&mut tx, slug).await.map_err(failure)?;
-    Ok(report::status(&mut tx, &row).await?)
-}
-
 async fn report_of(app: &App, slug: &str) -> anyhow::Result<Report> {
     let mut tx = app.db.read().await?;
     let row = campaigns::find(&mut tx, slug).await.map_err(failure)?;
     Ok(report::report(&mut tx, &row).await?)
-}
-
-async fn answer_status(app: &App, slug: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let status = status_of(app, slug).await?;
-    if json {
-        output::json(&status)?
-    } else {
-        print_status(&status, output::lang())
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Again every second until nothing moves any more.
-async fn watch(app: &App, slug: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let bar = output::progress(Some(0), slug);
-    loop {
-        let status = status_of(app, slug).await?;
-        let ended = matches!(status.state, CampaignState::Finished | CampaignState::Cancelled);
-        if json {
-            println!("{}", serde_json::to_string(&status)?);
-        } else if bar.is_hidden() {
-            println!("{}", line(&status));
-        } else {
-            bar.set_length(status.asked.unsigned_abs());
-            let open = status.queued + status.claimed + status.submitting + status.deferred;
-            bar.set_position((status.asked - open).unsigned_abs());
-            bar.set_message(format!("{slug} {}", status.state));
-        }
-        if ended {
-            bar.finish_and_clear();
-            if !json {
-                print_status(&status, output::lang());
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-fn line(s: &Status) -> String {
-    format!(
-        "{} {}: asked {} = queued {} + claimed {} + submitting {} + accepted {} + deferred {} + bounced {} + blocked {} \
-         + unknown {} + cancelled {}",
-        s.campaign,
-        s.state,
-        s.asked,
-        s.queued,
-        s.claimed,
-        s.submitting,
-        s.accepted,
-        s.deferred,
-        s.bounced,
-        s.blocked,
-        s.unknown,
-        s.cancelled
-    )
 }
 
 /// Writes a forecast for people: who, who not, why.
@@ -542,6 +482,7 @@ pub fn print_report(r: &Report, lang: Lang) {
         lang.pick("acceptés", "accepted"),
         lang.pick("bloqués", "blocked"),
         lang.pick("rejetés", "bounced"),
+        lang.pick("en cours", "open"),
         lang.pick("désinscrits", "unsubscribed"),
     ]);
     for (relationship, part) in &r.by_relationship {
@@ -551,6 +492,7 @@ pub fn print_report(r: &Report, lang: Lang) {
             part.accepted.to_string(),
             part.blocked.to_string(),
             part.bounced.to_string(),
+            (part.queued + part.deferred + part.unknown + part.cancelled).to_string(),
             part.unsubscribes.to_string(),
         ]);
     }

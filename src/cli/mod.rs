@@ -12,6 +12,7 @@ pub mod explain;
 pub mod form;
 pub mod import;
 pub mod init;
+pub mod limits;
 pub mod output;
 pub mod product;
 pub mod request;
@@ -84,6 +85,9 @@ enum Command {
     /// The rules in force, their sources, and decision tables
     #[command(subcommand)]
     Rules(rules::RulesCommand),
+    /// How fast mail goes, and the providers that pushed back
+    #[command(subcommand)]
+    Limits(limits::LimitsCommand),
     /// Signing keys of a sender's domain
     #[command(subcommand)]
     Dkim(dkim::DkimCommand),
@@ -159,6 +163,7 @@ impl Cli {
             Command::Suppress(command) => suppress::run(&open().await?, command, json).await,
             Command::Explain(args) => explain::run(&open().await?, args, json).await,
             Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),
+            Command::Limits(command) => limits::run(&open().await?, command, json).await,
             Command::Dkim(command) => dkim::run(configuration()?, command, json).await,
             Command::Key(command) => dkim::run_key(&open().await?, command, json).await,
         }

@@ -1,6 +1,9 @@
 //! `ouinon serve`
 
-use std::{net::IpAddr, process::ExitCode};
+use std::{
+    net::{IpAddr, SocketAddr},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -21,6 +24,9 @@ pub struct ServeArgs {
     /// Port to listen on; 0 takes any free one
     #[arg(long, default_value_t = 8080)]
     port: u16,
+    /// Address of a further listener for /metrics and /healthz, for a process without pages too
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<SocketAddr>,
 }
 
 /// The part of the work that a process does.
@@ -60,6 +66,18 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
             Some(tokio::spawn(web::serve(app.clone(), listener, until)))
         }
     };
+    let measuring = match args.metrics {
+        None => None,
+        Some(at) => {
+            let listener = TcpListener::bind(at).await.with_context(|| format!("cannot listen on {at}"))?;
+            println!("metrics on http://{}/metrics", listener.local_addr()?);
+            let mut stopped = stopped.clone();
+            let until = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            Some(tokio::spawn(web::serve_metrics(app.clone(), listener, until)))
+        }
+    };
     signalled().await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
@@ -68,6 +86,9 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     if let Some(serving) = serving {
         serving.await??;
+    }
+    if let Some(measuring) = measuring {
+        measuring.await??;
     }
     app.db.close().await;
     Ok(ExitCode::SUCCESS)

@@ -7,8 +7,9 @@ use std::{fmt, time::Duration};
 use super::{
     address::Address,
     audience::Audience,
-    campaigns::{CampaignKind, Elements, Sector, Terms, TrackingRequest},
+    campaigns::{CampaignKind, Elements, Priority, Sector, Terms, TrackingRequest},
     located::{Problem, Problems},
+    windows::Windows,
     words::words,
 };
 
@@ -45,6 +46,10 @@ pub struct CampaignFile {
     pub audience: Option<Audience>,
     /// How fast. None: 600 a minute.
     pub rate: Option<Rate>,
+    /// When its messages may leave, by each recipient's clock.
+    pub windows: Windows,
+    /// How it stands beside others. None: service mail first, everything else alike.
+    pub priority: Option<Priority>,
     /// Language of the text and of the injected parts. None: each contact's own for the latter.
     pub language: Option<String>,
     /// Its sector (FR-7). A file without the key is of no banned sector; a decision table's
@@ -93,6 +98,14 @@ impl CampaignFile {
             elements: Elements { identity: !self.from.name.is_empty(), optout: true, postal: postal_known },
             tracking: self.tracking,
         }
+    }
+
+    /// How it stands beside others.
+    pub fn priority(&self) -> Priority {
+        self.priority.unwrap_or(match self.kind {
+            CampaignKind::Service => Priority::High,
+            CampaignKind::Marketing | CampaignKind::Repermission => Priority::Normal,
+        })
     }
 
     /// The rate in force.

@@ -15,6 +15,29 @@ words! {
 }
 
 words! {
+    /// How a campaign stands beside others that want to send at the same time.
+    Priority {
+        /// Before the others.
+        High = "high",
+        /// As the others.
+        Normal = "normal",
+        /// With what the others leave.
+        Low = "low",
+    }
+}
+
+impl Priority {
+    /// Its share beside others: none gets nothing.
+    pub fn weight(self) -> u32 {
+        match self {
+            Priority::High => 16,
+            Priority::Normal => 4,
+            Priority::Low => 1,
+        }
+    }
+}
+
+words! {
     /// Where a campaign stands.
     CampaignState {
         /// Being written.

@@ -4,6 +4,7 @@
 
 pub mod address;
 pub mod audience;
+pub mod bounces;
 pub mod campaign_file;
 pub mod campaigns;
 pub mod consents;

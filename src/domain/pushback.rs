@@ -64,7 +64,7 @@ fn is_greylisting(text: &str) -> bool {
 /// Whether what was heard of a group lately suspends it. One word of a provider is enough; `other` is
 /// many servers that know nothing of each other, and only many of them together speak for it.
 pub fn suspends(group: &str, answers: usize, pushbacks: usize) -> bool {
-    group != providers::OTHER || (pushbacks >= 5 && pushbacks * 5 >= answers)
+    group != providers::OTHER || (pushbacks >= 10 && pushbacks * 2 >= answers)
 }
 
 /// How a group stands that has pushed back. A group without a standing is well.
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn one_server_does_not_speak_for_all_the_others() {
         assert!(suspends("google", 1000, 1) && suspends("yahoo", 1, 1));
-        assert!(!suspends("other", 1, 1) && !suspends("other", 1000, 5) && suspends("other", 25, 5));
+        assert!(!suspends("other", 1, 1) && !suspends("other", 1000, 400) && suspends("other", 20, 10));
     }
 
     #[test]

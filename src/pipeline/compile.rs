@@ -6,10 +6,11 @@ use crate::{
     domain::{
         address::covering_domains,
         campaign_file::CampaignFile,
-        campaigns::Terms,
+        campaigns::{CampaignKind, Terms},
         content::{self, Controller, Frozen, Message},
         located::Problems,
         templates::RenderError,
+        windows::Windows,
     },
     keys::{self, KeyError, Keys},
     mail::{
@@ -128,6 +129,20 @@ async fn same_keys(app: &App, tx: &mut Tx) -> Result<(), Unusable> {
     }
     let folder = App::keys_folder(&app.config);
     Ok(Keys::read(&folder)?.compare(&folder, &lacking)?)
+}
+
+impl Compiled {
+    /// When its messages may leave: its own windows, and those of the installation, which service mail
+    /// does not wait for.
+    pub fn windows<'a>(&'a self, app: &'a App) -> Vec<&'a Windows> {
+        windows_of(app, &self.file)
+    }
+}
+
+/// When the messages of a file may leave.
+pub fn windows_of<'a>(app: &'a App, file: &'a CampaignFile) -> Vec<&'a Windows> {
+    let common = Some(&app.config.schedule).filter(|_| file.kind != CampaignKind::Service);
+    common.into_iter().chain([&file.windows]).filter(|windows| windows.is_any()).collect()
 }
 
 /// On whose behalf messages are sent, as far as it is configured.

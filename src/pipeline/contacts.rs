@@ -294,6 +294,7 @@ fn forget(contact: &mut Contact, field: &Field) {
             contact.regime.clear();
         }
         Field::Language => contact.language.clear(),
+        Field::TimeZone => contact.time_zone.clear(),
         Field::Source => contact.source.clear(),
         Field::SourceKind => contact.source_kind = SourceKind::Unknown,
         Field::CollectedAt => contact.collected_at.clear(),

@@ -3,7 +3,11 @@
 //! One page a transaction, with the cursor beside it: interrupted anywhere, it goes on where it
 //! was, and the first mail leaves before the last is queued.
 
-use super::{audience, compile::Compiled, press};
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
+
+use super::{audience, compile::Compiled, exchangers::Exchangers, press};
 use crate::{
     app::App,
     domain::{
@@ -26,7 +30,7 @@ pub enum Step {
 }
 
 /// Enqueues the next page of a campaign.
-pub async fn step(app: &App, campaign: &Compiled) -> store::Result<Step> {
+pub async fn step(app: &App, campaign: &Compiled, exchangers: &Exchangers) -> store::Result<Step> {
     press::settle(app).await?;
     let now = app.now();
     let mut tx = app.db.read().await?;
@@ -37,7 +41,15 @@ pub async fn step(app: &App, campaign: &Compiled) -> store::Result<Step> {
     let page = audience::page(&mut tx, &app.rules, campaign, row.enqueue_after, now).await?;
     drop(tx);
 
-    let rows: Vec<Decided> = page.asked.iter().map(|(contact, decision)| decided(contact, decision)).collect();
+    let sendable = page.asked.iter().filter(|(_, decision)| matches!(decision.outcome, Outcome::Send(_)));
+    let domains: Vec<&str> = sendable.map(|(contact, _)| domain(contact)).collect();
+    let groups = exchangers.groups(app, &domains).await?;
+    let by_zone = !campaign.windows(app).is_empty();
+    let decided = |(contact, decision): &(Contact, Decision)| Decided {
+        zone: if by_zone { zone(app, contact) } else { String::new() },
+        ..decided(contact, decision, &groups)
+    };
+    let rows: Vec<Decided> = page.asked.iter().map(decided).collect();
     let now = now.as_millisecond();
     let (to, ended_at) = page.last.map_or((row.enqueue_after, Some(now)), |last| (last, None));
     let mut tx = app.db.write().await?;
@@ -49,8 +61,20 @@ pub async fn step(app: &App, campaign: &Compiled) -> store::Result<Step> {
     Ok(if ended_at.is_some() { Step::Ended } else { Step::More })
 }
 
-fn decided(contact: &Contact, decision: &Decision) -> Decided {
-    let domain = contact.address.rsplit('@').next().unwrap_or_default();
+/// The time zone whose hours a contact keeps: its own, if it is known and not the controller's.
+fn zone(app: &App, contact: &Contact) -> String {
+    let known = TimeZone::get(&contact.time_zone).ok().filter(|_| !contact.time_zone.is_empty());
+    let other = known.filter(|zone| zone.iana_name() != app.tz().iana_name());
+    other.and_then(|zone| zone.iana_name().map(str::to_owned)).unwrap_or_default()
+}
+
+fn domain(contact: &Contact) -> &str {
+    contact.address.rsplit('@').next().unwrap_or_default()
+}
+
+fn decided(contact: &Contact, decision: &Decision, groups: &HashMap<String, &'static str>) -> Decided {
+    let domain = domain(contact);
+    let group = groups.get(domain).copied().unwrap_or_else(|| providers::group_of_domain(domain));
     Decided {
         contact_id: contact.id,
         address_hash: contact.address_hash,
@@ -62,7 +86,7 @@ fn decided(contact: &Contact, decision: &Decision) -> Decided {
         tracking: decision.tracking.as_str(),
         rules_version: decision.rules_version,
         relationship: contact.relationship,
-        provider_group: providers::group_of_domain(domain).to_owned(),
+        provider_group: group.to_owned(),
         zone: String::new(),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         content::{self, Level},
         eligibility::{Basis, Outcome, Reason},
         lang::Lang,
+        windows::Windows,
     },
     store,
 };
@@ -188,6 +189,16 @@ pub fn findings(app: &App, campaign: &Compiled, lang: Lang) -> Vec<Finding> {
             "no_postal_address",
             "controller.postal_address n'est pas réglée : les contacts US et CA seront bloqués (US-2, CA-5)".into(),
             "controller.postal_address is not configured: contacts in US and CA will be blocked (US-2, CA-5)".into(),
+        );
+    }
+    let windows = campaign.windows(app);
+    if Windows::opens(&windows, app.now(), app.tz()).is_none() {
+        find(
+            "error",
+            "no_hours",
+            "les heures d'envoi de la campagne et celles de l'installation ([schedule]) ne se rencontrent jamais"
+                .into(),
+            "the campaign's sending hours and the installation's ([schedule]) never meet".into(),
         );
     }
     if app.config.controller.name.is_empty() {

@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
+    app::App,
     domain::{
         campaign_file::CampaignFile,
         campaigns::{CampaignState, DeliveryState},
+        lang::Lang,
     },
+    pipeline::pace::{self, Pace},
     store::{
         self, Tx,
         campaigns::Campaign,
@@ -61,6 +64,17 @@ pub struct Status {
     pub unknowns: Vec<Unknown>,
 }
 
+/// The status, and how the campaign goes.
+#[derive(Debug, Clone, Serialize)]
+pub struct Live {
+    /// Where everybody stands.
+    #[serde(flatten)]
+    pub status: Status,
+    /// How it goes.
+    #[serde(flatten)]
+    pub pace: Pace,
+}
+
 /// The status and what people did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -102,7 +116,7 @@ pub struct Opens {
     pub machine: i64,
 }
 
-/// A part of the asked.
+/// A part of the asked: the sum of all that follow but the unsubscribed, who are among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// Asked.
@@ -113,6 +127,14 @@ pub struct Part {
     pub bounced: i64,
     /// Blocked.
     pub blocked: i64,
+    /// Waiting, or in a worker's hands.
+    pub queued: i64,
+    /// To be tried again.
+    pub deferred: i64,
+    /// Interrupted.
+    pub unknown: i64,
+    /// Cancelled.
+    pub cancelled: i64,
     /// Unsubscribed.
     pub unsubscribes: i64,
 }
@@ -138,6 +160,20 @@ pub async fn status(tx: &mut Tx, campaign: &Campaign) -> store::Result<Status> {
     let next = deliveries::next_attempt(tx, campaign.id).await?;
     let unknowns = deliveries::unknown(tx, campaign.id, UNKNOWNS_SHOWN).await?;
     Ok(count(campaign, &tally, next, unknowns))
+}
+
+/// Where the campaign stands and how it goes, read in one go.
+pub async fn live(app: &App, tx: &mut Tx, campaign: &Campaign, lang: Lang) -> store::Result<Live> {
+    let tally = deliveries::tally(tx, campaign.id).await?;
+    let next = deliveries::next_attempt(tx, campaign.id).await?;
+    let unknowns = deliveries::unknown(tx, campaign.id, UNKNOWNS_SHOWN).await?;
+    let pace = pace::of(app, tx, campaign, &tally, lang).await?;
+    let mut status = count(campaign, &tally, next, unknowns);
+    if status.eta.is_some() {
+        let left = status.queued + status.claimed + status.submitting;
+        status.eta = Some(pace.eta(left, status.rate_per_minute, app.now()));
+    }
+    Ok(Live { status, pace })
 }
 
 /// The whole report, read in one go.
@@ -230,7 +266,10 @@ fn parts(tally: &[Tally], key: impl Fn(&Tally) -> &String) -> BTreeMap<String, P
             DeliveryState::Accepted => part.accepted += row.n,
             DeliveryState::Bounced => part.bounced += row.n,
             DeliveryState::Blocked => part.blocked += row.n,
-            _ => {}
+            DeliveryState::Deferred => part.deferred += row.n,
+            DeliveryState::Unknown => part.unknown += row.n,
+            DeliveryState::Cancelled => part.cancelled += row.n,
+            DeliveryState::Queued | DeliveryState::Claimed | DeliveryState::Submitting => part.queued += row.n,
         }
     }
     parts

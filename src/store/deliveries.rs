@@ -13,7 +13,7 @@ use super::{
     lanes::{self, Lane},
     on,
 };
-use crate::domain::{address::AddressHash, campaigns::DeliveryState, contacts::Relationship};
+use crate::domain::{address::AddressHash, bounces::Past, campaigns::DeliveryState, contacts::Relationship};
 
 /// A decided recipient, to be written as a delivery.
 #[derive(Debug, Clone, Serialize)]
@@ -297,6 +297,15 @@ const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",
 );
+const PAST: Sql = Sql::same(
+    "SELECT campaign_id, ended_at, state = 'bounced' AND bounce_class IN ('soft', 'full', 'unknown') FROM delivery
+     WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1 AND address_hash = $2
+     AND state IN ('accepted', 'bounced') AND ended_at IS NOT NULL ORDER BY ended_at DESC, campaign_id DESC LIMIT 50",
+);
+const ACCEPTED_SINCE: Sql = Sql::same(
+    "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
+     WHERE campaign_id = $1 AND state = 'accepted' AND ended_at > $2",
+);
 const UNKNOWN: Sql = Sql::twin(
     "SELECT d.contact_id, COALESCE(c.address, '') AS address, d.submitted_at FROM delivery d INDEXED BY delivery_unknown
      LEFT JOIN contact c ON c.id = d.contact_id
@@ -485,6 +494,20 @@ pub async fn next_attempt(tx: &mut Tx, campaign: i64) -> Result<Option<i64>> {
 pub async fn accepted_series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, i64)>> {
     let sql = ACCEPTED_SERIES.on(tx);
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).fetch_all(c).await)
+}
+
+/// What became of the last messages to a contact at this address, the newest first.
+pub async fn past(tx: &mut Tx, contact: i64, hash: AddressHash) -> Result<Vec<Past>> {
+    let sql = PAST.on(tx);
+    let rows: Vec<(i64, i64, bool)> =
+        on!(tx, |c| sqlx::query_as(sql).bind(contact).bind(hash.0.as_slice()).fetch_all(c).await)?;
+    Ok(rows.into_iter().map(|(campaign, at, soft)| Past { campaign, at, soft }).collect())
+}
+
+/// How many messages were accepted after `instant`.
+pub async fn accepted_since(tx: &mut Tx, campaign: i64, instant: i64) -> Result<i64> {
+    let sql = ACCEPTED_SINCE.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(instant).fetch_one(c).await)
 }
 
 /// The first `limit` deliveries that nobody knows the end of.

@@ -11,6 +11,7 @@ pub mod campaigns;
 pub mod consents;
 pub mod contacts;
 pub mod deliveries;
+pub mod domains;
 pub mod events;
 pub mod facts;
 pub mod groups;

@@ -45,17 +45,11 @@ const ADD: Sql = Sql::twin(
      bounced = outcome_count.bounced + excluded.bounced, hard = outcome_count.hard + excluded.hard,
      config = outcome_count.config + excluded.config, content = outcome_count.content + excluded.content",
 );
-const ALL: Sql = Sql::same(
-    "SELECT campaign_id, provider_group, CAST(SUM(accepted) AS BIGINT) AS accepted,
+const BY_GROUP: Sql = Sql::same(
+    "SELECT CAST(0 AS BIGINT) AS campaign_id, provider_group, CAST(SUM(accepted) AS BIGINT) AS accepted,
      CAST(SUM(deferred) AS BIGINT) AS deferred, CAST(SUM(bounced) AS BIGINT) AS bounced,
      CAST(SUM(hard) AS BIGINT) AS hard, CAST(SUM(config) AS BIGINT) AS config, CAST(SUM(content) AS BIGINT) AS content
-     FROM outcome_count GROUP BY campaign_id, provider_group ORDER BY campaign_id, provider_group",
-);
-const OF_CAMPAIGN: Sql = Sql::same(
-    "SELECT campaign_id, provider_group, CAST(SUM(accepted) AS BIGINT) AS accepted,
-     CAST(SUM(deferred) AS BIGINT) AS deferred, CAST(SUM(bounced) AS BIGINT) AS bounced,
-     CAST(SUM(hard) AS BIGINT) AS hard, CAST(SUM(config) AS BIGINT) AS config, CAST(SUM(content) AS BIGINT) AS content
-     FROM outcome_count WHERE campaign_id = $1 GROUP BY campaign_id, provider_group ORDER BY provider_group",
+     FROM outcome_count GROUP BY provider_group ORDER BY provider_group",
 );
 const ACCEPTED_BY: Sql =
     Sql::same("SELECT CAST(COALESCE(SUM(accepted), 0) AS BIGINT) FROM outcome_count WHERE provider_group = $1");
@@ -69,16 +63,10 @@ pub async fn add(tx: &mut Tx, worker: i64, counts: &[Counts]) -> Result<()> {
     on!(tx, |c| sqlx::query(sql).bind(worker).bind(rows).execute(c).await.map(|_| ()))
 }
 
-/// The outcomes of every campaign, by group.
-pub async fn all(tx: &mut Tx) -> Result<Vec<Counts>> {
-    let sql = ALL.on(tx);
+/// The outcomes of all campaigns together, by group; their campaign is 0.
+pub async fn by_group(tx: &mut Tx) -> Result<Vec<Counts>> {
+    let sql = BY_GROUP.on(tx);
     on!(tx, |c| sqlx::query_as(sql).fetch_all(c).await)
-}
-
-/// The outcomes of a campaign, by group.
-pub async fn of_campaign(tx: &mut Tx, campaign: i64) -> Result<Vec<Counts>> {
-    let sql = OF_CAMPAIGN.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
 }
 
 /// How many messages a group has ever accepted.

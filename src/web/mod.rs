@@ -2,6 +2,7 @@
 
 pub mod demo;
 mod keys;
+mod metrics;
 pub mod public;
 mod server;
 mod transport;
@@ -9,7 +10,7 @@ mod watch;
 
 use std::{future::Future, io};
 
-use axum::{Router, middleware};
+use axum::{Router, middleware, routing::get};
 use tokio::net::TcpListener;
 
 pub use demo::Demo;
@@ -28,7 +29,8 @@ pub fn public_router(app: App) -> Router {
 fn router(public: &Public) -> Router {
     let https = middleware::from_fn_with_state(public.clone(), transport::demand_https);
     let keys = middleware::from_fn_with_state(keys::KeyWatch::new(public.clone()), keys::demand_ours);
-    around(public, public::routes(public.clone()).layer(keys).layer(https))
+    let pages = public::routes(public.clone()).layer(keys).layer(https);
+    around(public, pages.merge(metrics::routes(public.app.clone())))
 }
 
 /// The pages of the demonstration, and the recipients' with what surrounds them, in the clear: it is
@@ -50,6 +52,16 @@ pub async fn serve(
     Ok(())
 }
 
+/// Serves `/metrics` and `/healthz` alone, for a process that has no pages.
+pub async fn serve_metrics(
+    app: App,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let router = metrics::routes(app).route("/healthz", get(|| async { "ok\n" }));
+    serve_router(router, listener, Limits::default(), shutdown).await
+}
+
 /// What surrounds every route, the outermost last.
 fn around(public: &Public, routes: Router) -> Router {
     routes
@@ -62,7 +74,7 @@ fn around(public: &Public, routes: Router) -> Router {
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, http::Request, routing::get};
+    use axum::{body::Body, http::Request};
     use tower::ServiceExt;
 
     use super::*;

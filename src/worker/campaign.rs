@@ -22,8 +22,9 @@ use crate::{
     domain::campaign_file::Rate,
     pipeline::{
         compile::Compiled,
-        deliver::{Claim, Job, prepare, traffic::Traffic},
+        deliver::{Claim, Job, permits, prepare, shares::Shares, traffic::Traffic},
         enqueue,
+        exchangers::Exchangers,
     },
     store::deliveries,
 };
@@ -47,6 +48,8 @@ pub struct Task {
     pub campaign: Arc<Compiled>,
     pub jobs: mpsc::Sender<Job>,
     pub traffic: Traffic,
+    pub shares: Shares,
+    pub exchangers: Exchangers,
     pub stop: watch::Receiver<bool>,
     pub cores: usize,
 }
@@ -64,7 +67,7 @@ impl Task {
 
     async fn enqueue(self: Arc<Task>) {
         while !*self.stop.borrow() {
-            match enqueue::step(&self.app, &self.campaign).await {
+            match enqueue::step(&self.app, &self.campaign, &self.exchangers).await {
                 // Others write too: whoever waits for the write lock gets it between two pages.
                 Ok(enqueue::Step::More) => tokio::task::yield_now().await,
                 Ok(enqueue::Step::Ended) => return,
@@ -83,6 +86,7 @@ impl Task {
     async fn send(self: &Arc<Task>) {
         let limit = limiter(self.campaign.file.rate());
         let batch = batch(self.campaign.file.rate());
+        let weight = self.campaign.file.priority().weight() as usize;
         let (mut look, mut hand, mut stop) = (Some(Look::default()), Hand::default(), self.stop.clone());
         let mut looking: Option<JoinHandle<(Look, Turn)>> = None;
         let mut next_look = Instant::now();
@@ -132,11 +136,18 @@ impl Task {
                     }
                 }
                 () = until(turn_at) => {
-                    let Some(job) = hand.next() else { continue };
-                    let contact_id = job.contact_id;
-                    tokio::select! {
-                        () = self.hand_in(job, &limit) => hand.forget(contact_id),
+                    // As many places at the gate as it weighs: others wait for theirs in between.
+                    let places = hand.turns(Instant::now()).clamp(1, weight);
+                    let reserved = tokio::select! {
+                        reserved = self.jobs.reserve_many(places) => reserved,
                         () = stopped(&mut stop) => break,
+                    };
+                    let Ok(places) = reserved else { break };
+                    for place in places {
+                        let Some(job) = hand.next() else { break };
+                        limit.until_ready().await;
+                        hand.forget(job.contact_id);
+                        place.send(job);
                     }
                 }
                 () = until(make_at) => {}
@@ -148,7 +159,7 @@ impl Task {
         {
             hand.take(claims);
         }
-        self.release(&hand.contacts()).await;
+        self.release(&hand).await;
     }
 
     /// Makes some messages where computing holds up nobody's input and output.
@@ -163,15 +174,16 @@ impl Task {
         })
     }
 
-    async fn hand_in(&self, job: Job, limit: &DefaultDirectRateLimiter) {
-        limit.until_ready().await;
-        let _ = self.jobs.send(job).await;
-    }
-
-    async fn release(&self, contacts: &[i64]) {
+    async fn release(&self, hand: &Hand) {
+        let contacts: Vec<i64> = hand.held().keys().copied().collect();
+        if contacts.is_empty() {
+            return;
+        }
         let released = async {
             let mut tx = self.app.db.write().await?;
-            deliveries::release(&mut tx, self.campaign.id, self.worker, contacts).await?;
+            deliveries::release(&mut tx, self.campaign.id, self.worker, &contacts).await?;
+            let unused: Vec<_> = hand.held().values().map(|(group, at)| (group.name(), *at)).collect();
+            permits::refund(&mut tx, &self.app, &unused).await?;
             tx.commit().await
         };
         if let Err(error) = released.await {

@@ -166,6 +166,7 @@ impl Post {
                 pace.count(ended.len());
                 out += self.pass(jobs, ended).await;
             }
+            self.app.meters.stands(self.waiting.len(), out);
             self.call();
         }
     }
@@ -193,7 +194,8 @@ impl Post {
         let (mut picked, mut back, mut kept) = (Vec::new(), Vec::new(), VecDeque::new());
         for job in self.waiting.drain(..) {
             let group = job.turn.place.group();
-            if group.is_suspended(now) || at.duration_since(job.turn.at) > STALE {
+            // While no seat asks, the mail server may be away: then they wait.
+            if group.is_suspended(now) || (most > 0 && at.duration_since(job.turn.at) > STALE) {
                 back.push(job);
             } else if picked.len() < most && group.has_connection() {
                 group.goes();
@@ -271,8 +273,13 @@ impl Post {
     async fn ask(&mut self, jobs: &mut [Job], ended: &[Ended]) -> Option<Vec<Verdict>> {
         let (mut again, mut stop, mut give_up) = (false, self.stop.clone(), None);
         loop {
+            let began = Instant::now();
             match gate::pass(&self.app, self.worker, jobs, ended, again).await {
-                Ok(Some(verdicts)) => return Some(verdicts),
+                Ok(Some(verdicts)) => {
+                    let passed = verdicts.iter().filter(|verdict| **verdict == Verdict::Go).count();
+                    self.app.meters.gate(began.elapsed(), passed);
+                    return Some(verdicts);
+                }
                 Ok(None) => {
                     again = true;
                     continue;

@@ -22,10 +22,14 @@ use crate::{
     mail::smtp::Server,
     pipeline::{
         compile::{Compiled, Unusable},
-        deliver::traffic::{Part, Traffic},
+        deliver::{
+            shares::Shares,
+            traffic::{Part, Traffic},
+        },
+        exchangers::Exchangers,
         stops,
     },
-    store::{self, buckets, campaigns, deliveries, groups, outcomes, workers},
+    store::{self, buckets, campaigns, deliveries, domains, groups, outcomes, workers},
 };
 use gatekeeper::{Gate, Keeper};
 
@@ -149,6 +153,10 @@ struct Worker {
     stop: watch::Receiver<bool>,
     /// What it has to do with each provider group.
     traffic: Traffic,
+    /// Who had how much of what is limited.
+    shares: Shares,
+    /// Who tells provider groups.
+    exchangers: Exchangers,
     /// Its part in the shared limits.
     part: Part,
     /// When it last forgot what was counted of times past.
@@ -162,6 +170,7 @@ impl Worker {
     fn new(app: App, id: i64, server: Server, stop: watch::Receiver<bool>) -> Worker {
         let (gate, keeper) = Gate::open(app.clone(), id, stop.clone());
         let seats = seats::Seats::open(&app, server, &gate, &stop);
+        let exchangers = Exchangers::of(&app);
         Worker {
             app,
             id,
@@ -172,6 +181,8 @@ impl Worker {
             keyless: HashSet::new(),
             stop,
             traffic: Traffic::default(),
+            shares: Shares::default(),
+            exchangers,
             part: Part { rank: 0, of: 1 },
             swept: None,
             others: HashMap::new(),
@@ -219,6 +230,8 @@ impl Worker {
                     campaign: Arc::new(compiled),
                     jobs: self.gate.jobs(),
                     traffic: self.traffic.clone(),
+                    shares: self.shares.clone(),
+                    exchangers: self.exchangers.clone(),
                     stop: self.stop.clone(),
                     cores: std::thread::available_parallelism().map_or(2, usize::from),
                 };
@@ -315,6 +328,7 @@ impl Worker {
             self.swept = Some(tokio::time::Instant::now());
             let mut tx = self.app.db.write().await?;
             buckets::forget(&mut tx, now - 86_400_000).await?;
+            domains::forget(&mut tx, now - 30 * 86_400_000).await?;
             tx.commit().await?;
         }
         Ok(())

@@ -2,6 +2,6 @@
 //! lost, and the sending went on by itself.
 
 mod away;
-mod deaths;
+pub(crate) mod deaths;
 pub(crate) mod run;
 mod servers;

@@ -10,12 +10,13 @@ use toml::{
 use super::{BodyFormat, CampaignFile, Mailbox, Parts, Rate};
 use crate::domain::{
     audience::Audience,
-    campaigns::{CampaignKind, Sector, TrackingRequest},
+    campaigns::{CampaignKind, Priority, Sector, TrackingRequest},
     located::{Problem, Problems, did_you_mean, position},
+    windows::{Days, Hours, Windows},
     words::UnknownWord,
 };
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 20] = [
     "slug",
     "product",
     "kind",
@@ -25,6 +26,10 @@ const KEYS: [&str; 16] = [
     "reply_to",
     "audience",
     "rate",
+    "window",
+    "days",
+    "quiet_hours",
+    "priority",
     "language",
     "sector",
     "has_promo",
@@ -75,6 +80,8 @@ impl Reader<'_> {
         let reply_to = self.optional("reply_to", Mailbox::parse);
         let audience = self.audience();
         let rate = self.rate();
+        let windows = self.windows();
+        let priority = self.optional("priority", word::<Priority>);
         let language = self.optional("language", language);
         let sector = self.optional("sector", word::<Sector>);
         let has_promo = self.yes_or_no("has_promo");
@@ -95,6 +102,8 @@ impl Reader<'_> {
             reply_to,
             audience,
             rate,
+            windows,
+            priority,
             language,
             sector: sector.unwrap_or(Sector::None),
             has_promo: has_promo.unwrap_or(true),
@@ -167,6 +176,19 @@ impl Reader<'_> {
             other => Err(format!("expected a rate like \"600/min\", found {}", other.type_str())),
         };
         read.map_err(|message| self.report(at, Some("rate"), message)).ok()
+    }
+
+    fn windows(&mut self) -> Windows {
+        let windows = Windows {
+            window: self.optional("window", Hours::parse),
+            days: self.optional("days", Days::parse),
+            quiet_hours: self.optional("quiet_hours", Hours::parse),
+        };
+        if !windows.ever_opens() {
+            let at = self.value("quiet_hours").map_or(0, |value| value.span().start);
+            self.report(at, Some("quiet_hours"), "they cover the whole window: nothing would ever be sent");
+        }
+        windows
     }
 
     fn audience(&mut self) -> Option<Audience> {

@@ -19,6 +19,7 @@ pub enum Field {
     JobTitle,
     Country,
     Language,
+    TimeZone,
     Source,
     SourceKind,
     CollectedAt,
@@ -48,7 +49,7 @@ pub enum ConsentPart {
     Evidence,
 }
 
-const FIELDS: [(&str, Field); 22] = [
+const FIELDS: [(&str, Field); 23] = [
     ("email", Field::Email),
     ("kind", Field::Kind),
     ("legal_form", Field::LegalForm),
@@ -59,6 +60,7 @@ const FIELDS: [(&str, Field); 22] = [
     ("job_title", Field::JobTitle),
     ("country", Field::Country),
     ("language", Field::Language),
+    ("time_zone", Field::TimeZone),
     ("source", Field::Source),
     ("source_kind", Field::SourceKind),
     ("collected_at", Field::CollectedAt),
@@ -379,6 +381,7 @@ const LIKELY: &[(&[&str], &str)] = &[
     (&["fonction", "poste", "titre", "title", "job", "role", "jobtitle", "position"], "job_title"),
     (&["pays", "country_code", "code_pays"], "country"),
     (&["langue", "lang", "locale"], "language"),
+    (&["fuseau", "fuseau_horaire", "timezone", "tz"], "time_zone"),
     (&["type", "b2b", "categorie", "segment", "contact_kind"], "kind"),
     (&["forme_juridique", "statut_juridique"], "legal_form"),
     (&["relation", "statut", "status", "etat", "stage"], "relationship"),

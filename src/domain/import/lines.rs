@@ -101,6 +101,7 @@ pub struct Facts {
     pub job_title: Option<String>,
     pub country: Option<&'static str>,
     pub language: Option<String>,
+    pub time_zone: Option<String>,
     pub source: Option<String>,
     pub source_kind: Option<SourceKind>,
     pub collected_at: Option<When>,
@@ -248,6 +249,7 @@ impl LineReader {
             job_title: self.scanned(&Field::JobTitle, cells)?,
             country: self.country(cells)?,
             language: self.language(cells)?,
+            time_zone: self.time_zone(cells)?,
             source: self.scanned(&Field::Source, cells)?,
             source_kind: self.word(&Field::SourceKind, words::SOURCE_KIND, cells)?,
             collected_at: self.past(&Field::CollectedAt, cells)?,
@@ -429,6 +431,20 @@ impl LineReader {
         }
     }
 
+    fn time_zone(&self, cells: &[&str]) -> Result<Option<String>, Fault> {
+        match self.value(&Field::TimeZone, cells) {
+            "" => Ok(None),
+            // The name as the time zone database spells it.
+            text => TimeZone::get(text).ok().and_then(|zone| zone.iana_name().map(str::to_owned)).map(Some).ok_or_else(
+                || {
+                    let message =
+                        format!("{:?} is no time zone; write its IANA name, such as Europe/Paris", shown(text));
+                    self.fault(&Field::TimeZone, FaultCode::ValueUnknown, message)
+                },
+            ),
+        }
+    }
+
     fn language(&self, cells: &[&str]) -> Result<Option<String>, Fault> {
         match self.value(&Field::Language, cells) {
             "" => Ok(None),
@@ -586,6 +602,7 @@ mod tests {
             ("email,company", "a@example.net", ":columns"),
             ("email,company", "a@example.net,Acme, SA", ":columns"),
             ("email,language", "a@example.net,martien", "language:value_unknown"),
+            ("email,fuseau", "a@example.net,Paris", "time_zone:value_unknown"),
         ] {
             assert_eq!(fault(header, line), expected, "{header} / {line}");
         }

@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     Claim,
-    permits::{self, Clocks, Permits, Scope},
+    permits::{self, Clocks, Permits, Scope, Taken},
     traffic::Group,
 };
 use crate::{
@@ -48,14 +48,21 @@ pub struct Claimed {
     pub taken: usize,
     /// Of each lane, the last contact taken from its queue; none: nothing was.
     pub last: Vec<Option<i64>>,
-    /// How long it is not worth asking again, scope by scope.
-    pub rests: Vec<(Scope, Duration)>,
+    /// What was taken of each limited scope.
+    pub scopes: Vec<Taken>,
 }
 
-/// Takes up to `limit` deliveries of a running campaign out of `lanes`, as the limits permit: of each
-/// lane first those deferred and due, then queued ones. A delivery that may no longer be sent ends
+/// Takes up to `limit` deliveries of a running campaign out of `lanes`, as the limits permit and its
+/// `parts` of them are: of each lane first those deferred and due, then queued ones. A delivery that may no longer be sent ends
 /// here, with its reason.
-pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], limit: i64) -> store::Result<Claimed> {
+pub async fn claim(
+    app: &App,
+    campaign: &Compiled,
+    worker: i64,
+    lanes: &[Lane],
+    parts: &HashMap<Scope, f64>,
+    limit: i64,
+) -> store::Result<Claimed> {
     press::settle(app).await?;
     let now = app.now();
     let millis = now.as_millisecond();
@@ -68,7 +75,7 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], 
     }
     let clocks = Clocks { nanos: app.clock.machine_nanos(), now, tz: app.tz().clone() };
     let limits = limits(app, campaign, lanes, millis);
-    let mut permits = Permits::hold(&mut tx, &limits, &clocks).await?;
+    let mut permits = Permits::hold(&mut tx, &limits, parts, &clocks).await?;
     let own = permits::of_campaign(campaign.id);
     let most = limit.min(permits.room(&own)).min(permits.room(permits::SERVER));
     let (rows, last) = take(&mut tx, campaign, worker, lanes, most, &permits, millis).await?;
@@ -81,7 +88,7 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], 
     let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
     let taken: HashMap<i64, (usize, deliveries::Claimed)> =
         rows.iter().map(|(lane, row)| (row.contact_id, (*lane, *row))).collect();
-    let claimed_at = Instant::now();
+    let began = Instant::now();
     let mut claims = Vec::with_capacity(rows.len());
     let mut changes = Vec::new();
     for (contact, person) in people.into_iter().zip(known).filter(|(contact, _)| found.contains(&contact.id)) {
@@ -99,8 +106,8 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], 
                     attempts: row.attempts,
                     turn: super::Turn {
                         place: group.place(),
-                        at: claimed_at + wait,
-                        claimed_at,
+                        at: began + wait,
+                        claimed_at: now,
                         first_submitted_at: row.first_submitted_at,
                     },
                     basis,
@@ -123,10 +130,10 @@ pub async fn claim(app: &App, campaign: &Compiled, worker: i64, lanes: &[Lane], 
         let decided: Vec<(i64, Tracking)> = claims.iter().map(|claim| (claim.contact.id, claim.tracking)).collect();
         opens::decided(&mut tx, campaign.id, &decided).await?;
     }
-    let rests = permits.write(&mut tx).await?;
+    let scopes = permits.write(&mut tx).await?;
     tx.commit().await?;
     claims.sort_by_key(|claim| claim.turn.at);
-    Ok(Claimed { claims, taken: rows.len(), last, rests })
+    Ok(Claimed { claims, taken: rows.len(), last, scopes })
 }
 
 /// The limits that a claim must keep: of the campaign, of the mail server, of each lane's group. A

@@ -10,11 +10,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Job, traffic::Group};
+use super::{Job, permits, traffic::Group};
 use crate::{
     app::App,
     domain::{
         address::AddressHash,
+        bounces,
         campaigns::{CampaignKind, CampaignState, DeliveryState},
         eligibility::{self, Outcome},
         pushback::{Pushback, Seen, Standing},
@@ -170,6 +171,7 @@ async fn judge(
     let marked = if again { deliveries::still_submitting(tx, campaign.id, worker, &ids).await? } else { Vec::new() };
     if !running {
         deliveries::release(tx, campaign.id, worker, &ids).await?;
+        permits::refund(tx, app, &jobs.iter().map(|job| unused(job)).collect::<Vec<_>>()).await?;
         put_back(tx, &campaign, worker, &marked, now).await?;
         return Ok(Vec::new());
     }
@@ -246,7 +248,13 @@ pub async fn give_back(app: &App, worker: i64, jobs: &[Job]) -> store::Result<()
     for (campaign, contacts) in by_campaign {
         deliveries::release(&mut tx, campaign, worker, &contacts).await?;
     }
+    permits::refund(&mut tx, app, &jobs.iter().map(unused).collect::<Vec<_>>()).await?;
     tx.commit().await
+}
+
+/// The group of a job that does not leave, and when it was claimed.
+fn unused(job: &Job) -> (&str, Timestamp) {
+    (job.turn.place.group().name(), job.turn.claimed_at)
 }
 
 /// What was marked and never went waits for another turn at once; the attempt stays counted.
@@ -286,6 +294,12 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
         }
         if end.class == Some(ReplyClass::Hard) && end.outcome.state == DeliveryState::Bounced {
             suppress::refuse(tx, &app.keys.suppression, &hard_bounce(end, now), now).await?;
+        }
+        if ["soft", "full", "unknown"].contains(&end.outcome.bounce_class.as_str())
+            && bounces::reaches_soft_limit(&deliveries::past(tx, end.outcome.contact_id, end.address_hash).await?)
+        {
+            let refusal = Refusal { reason: SuppressionReason::SoftLimit, ..hard_bounce(end, now) };
+            suppress::refuse(tx, &app.keys.suppression, &refusal, now).await?;
         }
         if end.outcome.state == DeliveryState::Accepted && end.kind == CampaignKind::Repermission {
             facts::note_asked(tx, end.address_hash, &end.product, now.as_millisecond()).await?;

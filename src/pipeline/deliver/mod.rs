@@ -8,9 +8,12 @@ pub mod gate;
 mod marks;
 pub mod permits;
 pub mod prepare;
+pub mod shares;
 pub mod traffic;
 
 use std::{fmt, sync::Arc, time::Instant};
+
+use jiff::Timestamp;
 
 use super::compile::Compiled;
 use crate::{
@@ -48,8 +51,8 @@ pub struct Turn {
     pub place: traffic::Place,
     /// When it may leave, as the limits gave it out.
     pub at: Instant,
-    /// When it was claimed.
-    pub claimed_at: Instant,
+    /// When it was claimed, as the installation's clock shows it: the caps of that hour and day count it.
+    pub claimed_at: Timestamp,
     /// When it was first submitted, in milliseconds.
     pub first_submitted_at: Option<i64>,
 }

@@ -1,11 +1,15 @@
 //! What the shared limits permit one claim: taken and written in the claim's own transaction, so that
 //! any number of processes keep one pace and one set of caps together.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
+    app::App,
     domain::limits::{Bucket, Cap, Limits},
     store::{
         self, Tx,
@@ -42,7 +46,22 @@ pub struct Permits {
 struct Held {
     bucket: Option<Bucket>,
     caps: Vec<(Cap, i64)>,
+    /// As much as the campaign's part of it is.
+    most: i64,
     taken: i64,
+}
+
+/// What a claim took of a scope.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// Which scope.
+    pub scope: Scope,
+    /// How many messages.
+    pub n: i64,
+    /// It could not have taken more.
+    pub more: bool,
+    /// How long it is not worth asking again.
+    pub rest: Duration,
 }
 
 /// The two clocks of a claim: the machine's own for the pace, and the installation's for the calendar.
@@ -58,7 +77,13 @@ pub struct Clocks {
 
 impl Permits {
     /// Reads what is left in each of these scopes, and keeps others from it until the transaction ends.
-    pub async fn hold(tx: &mut Tx, limits: &BTreeMap<Scope, Limits>, clocks: &Clocks) -> store::Result<Permits> {
+    /// `parts` are the campaign's shares of scopes that others want too.
+    pub async fn hold(
+        tx: &mut Tx,
+        limits: &BTreeMap<Scope, Limits>,
+        parts: &HashMap<Scope, f64>,
+        clocks: &Clocks,
+    ) -> store::Result<Permits> {
         let names: Vec<&str> = limits.iter().filter(|(_, l)| l.is_counted()).map(|(name, _)| name.as_str()).collect();
         if names.is_empty() {
             return Ok(Permits { now: clocks.nanos, scopes: BTreeMap::new() });
@@ -78,7 +103,11 @@ impl Permits {
                 (cap, left)
             });
             let bucket = limits.rate.map(|rate| Bucket::at(stored, rate, clocks.nanos));
-            (name.to_owned(), Held { bucket, caps: caps.collect(), taken: 0 })
+            let mut held = Held { bucket, caps: caps.collect(), most: i64::MAX, taken: 0 };
+            if let Some(part) = parts.get(name).filter(|part| **part < 1.0) {
+                held.most = (held.room(clocks.nanos) as f64 * part).ceil() as i64;
+            }
+            (name.to_owned(), held)
         });
         Ok(Permits { now: clocks.nanos, scopes: held.collect() })
     }
@@ -101,8 +130,8 @@ impl Permits {
         Duration::from_nanos(u64::try_from(at - self.now).unwrap_or(0))
     }
 
-    /// Writes what was taken, and says of each scope how long it is not worth asking again.
-    pub async fn write(self, tx: &mut Tx) -> store::Result<Vec<(Scope, Duration)>> {
+    /// Writes what was taken, and says of each scope what was, and how long it is not worth asking again.
+    pub async fn write(self, tx: &mut Tx) -> store::Result<Vec<Taken>> {
         let mut spent = Vec::new();
         for (scope, held) in self.scopes.iter().filter(|(_, held)| held.taken > 0) {
             if let Some(bucket) = held.bucket {
@@ -117,8 +146,29 @@ impl Permits {
         }
         buckets::spend(tx, &spent).await?;
         let now = self.now;
-        Ok(self.scopes.into_iter().map(|(scope, held)| (scope, held.rest(now))).collect())
+        let taken = self.scopes.into_iter().map(|(scope, held)| {
+            let more = held.room(now) == 0;
+            Taken { n: held.taken, more, rest: held.rest(now), scope }
+        });
+        Ok(taken.collect())
     }
+}
+
+/// Gives back what was counted for messages that were claimed and did not leave: the group of each, and
+/// when it was claimed.
+pub async fn refund(tx: &mut Tx, app: &App, unused: &[(&str, Timestamp)]) -> store::Result<()> {
+    let limits = &app.config.limits;
+    let mut back: BTreeMap<(Scope, String), Spent> = BTreeMap::new();
+    for (group, at) in unused {
+        let own = limits.group(group).map(|limits| (of_group(group), limits));
+        for (scope, limits) in own.into_iter().chain([(SERVER.to_owned(), &limits.server)]) {
+            for cap in limits.caps(*at, app.tz()) {
+                let row = Spent { scope: scope.clone(), period: cap.period.clone(), n: 0, ends_at: cap.ends_at };
+                back.entry((scope.clone(), cap.period)).or_insert(row).n -= 1;
+            }
+        }
+    }
+    buckets::spend(tx, &back.into_values().collect::<Vec<_>>()).await
 }
 
 impl Held {
@@ -127,7 +177,8 @@ impl Held {
     }
 
     fn room(&self, now: i64) -> i64 {
-        self.bucket.map_or(i64::MAX, |bucket| bucket.room(now)).min(self.capped()).max(0)
+        let part = self.most - self.taken;
+        self.bucket.map_or(i64::MAX, |bucket| bucket.room(now)).min(self.capped()).min(part).max(0)
     }
 
     fn rest(&self, now: i64) -> Duration {

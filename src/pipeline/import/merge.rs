@@ -62,6 +62,7 @@ pub fn merge(contact: &mut Contact, facts: &Facts, tz: &TimeZone) -> bool {
         // A country without rules stays as it is: no regime of that name is known, and nothing is sent.
         write(&mut contact.regime, facts.country.map(|c| regime_of_country(c).unwrap_or(c))),
         write(&mut contact.language, facts.language.as_deref()),
+        write(&mut contact.time_zone, facts.time_zone.as_deref()),
         write(&mut contact.source, facts.source.as_deref()),
         put(&mut contact.source_kind, facts.source_kind),
         date(&mut contact.collected_at, facts.collected_at),

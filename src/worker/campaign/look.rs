@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use super::{IDLE, Task};
@@ -77,11 +78,12 @@ impl Look {
             return if open { Ok(Turn::Nothing(IDLE)) } else { finish(task).await };
         }
         drop(tx);
-        let lanes = self.open(task, busy);
-        if lanes.is_empty() {
+        let mut parts = HashMap::new();
+        let lanes = self.open(task, busy, &mut parts);
+        if lanes.is_empty() || !is_turn(task, permits::SERVER, &mut parts) {
             return Ok(Turn::Nothing(IDLE));
         }
-        let claimed = claim::claim(&task.app, &task.campaign, task.worker, &lanes, limit).await?;
+        let claimed = claim::claim(&task.app, &task.campaign, task.worker, &lanes, &parts, limit).await?;
         for (lane, last) in lanes.iter().zip(&claimed.last) {
             if let Some(last) = last {
                 self.past.insert(key(lane), *last);
@@ -89,8 +91,12 @@ impl Look {
         }
         let at = Instant::now();
         self.resting.retain(|_, until| *until > at);
-        let rests = claimed.rests.into_iter().filter(|(_, rest)| !rest.is_zero());
-        self.resting.extend(rests.map(|(scope, rest)| (scope, at + rest)));
+        for taken in claimed.scopes {
+            task.shares.took(&taken.scope, id, taken.n, taken.more);
+            if !taken.rest.is_zero() {
+                self.resting.insert(taken.scope, at + taken.rest);
+            }
+        }
         // Nothing of this campaign goes out before these two have something again; a group stands for itself.
         let rest = self.rest(&own).max(self.rest(permits::SERVER)).unwrap_or_default().min(IDLE);
         Ok(match claimed.taken {
@@ -115,13 +121,18 @@ impl Look {
     }
 
     /// Those of the lanes that may go now, each first in its turn.
-    fn open(&mut self, task: &Task, busy: Vec<lanes::Waiting>) -> Vec<Lane> {
+    fn open(&mut self, task: &Task, busy: Vec<lanes::Waiting>, parts: &mut HashMap<permits::Scope, f64>) -> Vec<Lane> {
         let (now, at) = (task.app.now(), Instant::now());
+        let windows = task.campaign.windows(&task.app);
+        let awake = |zone: &str| {
+            let tz = if zone.is_empty() { None } else { TimeZone::get(zone).ok() };
+            windows.iter().all(|window| window.open(now, tz.as_ref().unwrap_or(task.app.tz())))
+        };
         let mut open: Vec<Lane> = busy
             .into_iter()
             .filter(|lane| {
                 let scope = permits::of_group(&lane.provider_group);
-                self.resting.get(&scope).is_none_or(|until| *until <= at)
+                self.resting.get(&scope).is_none_or(|until| *until <= at) && awake(&lane.zone)
             })
             .map(|lane| {
                 let key = lanes::Lane { provider_group: lane.provider_group, zone: lane.zone };
@@ -129,6 +140,7 @@ impl Look {
                 Lane { group: task.traffic.group(&key.provider_group), zone: key.zone, past }
             })
             .filter(|lane| lane.group.room(now.as_millisecond()) > 0)
+            .filter(|lane| is_turn(task, &permits::of_group(lane.group.name()), parts))
             .collect();
         if !open.is_empty() {
             self.first = (self.first + 1) % open.len();
@@ -136,6 +148,27 @@ impl Look {
         }
         open
     }
+}
+
+/// Whether it is the campaign's turn in a scope, and its part of it. What is not limited is nobody's to share.
+fn is_turn(task: &Task, scope: &str, parts: &mut HashMap<permits::Scope, f64>) -> bool {
+    let limits = &task.app.config.limits;
+    let limited = match scope.strip_prefix("group ") {
+        Some(name) => {
+            limits.group(name).is_some_and(|l| l.is_counted()) || task.traffic.group(name).standing().is_some()
+        }
+        None => limits.server.is_counted(),
+    };
+    if !limited {
+        return true;
+    }
+    if parts.contains_key(scope) {
+        return true;
+    }
+    let weight = task.campaign.file.priority().weight();
+    let part = task.shares.part(scope, task.campaign.id, weight, std::time::Instant::now());
+    parts.extend(part.map(|part| (scope.to_owned(), part)));
+    part.is_some()
 }
 
 fn key(lane: &Lane) -> lanes::Lane {

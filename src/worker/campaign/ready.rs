@@ -2,14 +2,16 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashSet, VecDeque},
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::Made;
-use crate::pipeline::deliver::{Claim, Job};
+use crate::pipeline::deliver::{Claim, Job, traffic::Group};
 
 /// Messages are made so long before their turn.
 const LEAD: Duration = Duration::from_millis(50);
@@ -26,7 +28,7 @@ pub struct Hand {
     /// Made, by when they may leave.
     ready: BinaryHeap<Reverse<Due>>,
     /// Everybody in hand, to be given back.
-    held: HashSet<i64>,
+    held: HashMap<i64, (Arc<Group>, Timestamp)>,
     count: u64,
 }
 
@@ -45,7 +47,8 @@ impl Hand {
     /// Takes claims.
     pub fn take(&mut self, claims: Vec<Claim>) {
         for claim in claims {
-            self.held.insert(claim.contact.id);
+            let group = Arc::clone(claim.turn.place.group());
+            self.held.insert(claim.contact.id, (group, claim.turn.claimed_at));
             self.count += 1;
             self.claimed.insert((claim.turn.at.into(), self.count), claim);
         }
@@ -75,6 +78,11 @@ impl Hand {
         self.ready.peek().map(|Reverse(first)| first.at)
     }
 
+    /// How many are ready whose turn has come at `now`, as far as it matters.
+    pub fn turns(&self, now: Instant) -> usize {
+        self.ready.iter().filter(|Reverse(due)| due.at <= now).count()
+    }
+
     /// When the next message is to be made.
     pub fn make_at(&self) -> Option<Instant> {
         let next = self.claimed.first_key_value().filter(|_| self.ready.len() < READY)?;
@@ -91,9 +99,9 @@ impl Hand {
         self.held.remove(&contact);
     }
 
-    /// Everybody in hand.
-    pub fn contacts(&self) -> Vec<i64> {
-        self.held.iter().copied().collect()
+    /// Everybody in hand: the group, and when they were claimed.
+    pub fn held(&self) -> &HashMap<i64, (Arc<Group>, Timestamp)> {
+        &self.held
     }
 }
 

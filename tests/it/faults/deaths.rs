@@ -17,7 +17,7 @@ use super::run::{PATIENCE, Worker, assert_once_each, launched, server, states, u
 use crate::world::{World, on_both};
 
 /// The real program as a worker of the story's installation.
-fn program(world: &World, smtp: &str) -> Child {
+pub fn program(world: &World, smtp: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_ouinon"))
         .args(["serve", "--role", "worker"])
         .current_dir(world.folder())

@@ -48,7 +48,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         place: "src/pipeline/",
-        below: &["domain", "store", "mail", "pipeline", "app", "config", "clock", "journal", "keys"],
+        below: &["domain", "store", "mail", "pipeline", "app", "config", "clock", "journal", "keys", "meters"],
         never: &["axum::", "clap::", "askama::", "lettre::", "indicatif::"],
     },
     Floor {
@@ -76,10 +76,11 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("src/config.rs", &["domain"]),
     ("src/config/", &["domain", "config"]),
     ("src/journal.rs", &[]),
+    ("src/meters.rs", &[]),
     ("src/keys.rs", &["domain"]),
     ("src/keys/", &["domain", "keys"]),
     ("src/needs.rs", &[]),
-    ("src/app.rs", &["clock", "config", "domain", "journal", "keys", "store"]),
+    ("src/app.rs", &["clock", "config", "domain", "journal", "keys", "meters", "store"]),
 ];
 
 #[test]

@@ -1,0 +1,162 @@
+//! What Prometheus reads: rates, states, groups, stops and the gate. It names campaigns and providers,
+//! never people.
+
+use std::fmt::{Display, Write};
+
+use crate::{
+    app::App,
+    domain::{
+        campaigns::{CampaignState, DeliveryState},
+        pushback::Standing,
+    },
+    meters::{BOUNDS, Reading},
+    store::{self, campaigns, deliveries, groups, outcomes, workers},
+};
+
+/// The whole text (Prometheus exposition format 0.0.4).
+pub async fn text(app: &App) -> store::Result<String> {
+    let now = app.now().as_millisecond();
+    let mut page = Page::default();
+    let mut tx = app.db.read().await?;
+    let all = campaigns::all(&mut tx).await?;
+    for state in CampaignState::ALL {
+        let n = all.iter().filter(|campaign| campaign.state == *state).count();
+        page.gauge("ouinon_campaigns", "Campaigns by state", &[("state", state.as_str())], n);
+    }
+    let live = |state: CampaignState| matches!(state, CampaignState::Running | CampaignState::Paused);
+    for campaign in all.iter().filter(|campaign| live(campaign.state)) {
+        let slug = ("campaign", campaign.slug.as_str());
+        let tally = deliveries::tally(&mut tx, campaign.id).await?;
+        for state in DeliveryState::ALL {
+            let n: i64 = tally.iter().filter(|line| line.state == *state).map(|line| line.n).sum();
+            let labels = [slug, ("state", state.as_str())];
+            page.gauge("ouinon_deliveries", "Deliveries of running and paused campaigns by state", &labels, n);
+        }
+        let running = u8::from(campaign.state == CampaignState::Running);
+        page.gauge("ouinon_campaign_running", "1 while the campaign runs, 0 while it is paused", &[slug], running);
+        if let Some(next) = deliveries::next_attempt(&mut tx, campaign.id).await? {
+            let help = "When the next deferred delivery is due, seconds since 1970";
+            page.gauge("ouinon_next_retry_timestamp_seconds", help, &[slug], next / 1000);
+        }
+        let stopped = store::stops::stopped(&mut tx, campaign.id).await?;
+        for gauge in super::stops::gauges(app, &mut tx, campaign.id).await? {
+            let labels = [slug, ("stop", gauge.stop.as_str())];
+            page.gauge("ouinon_stop_count", "What counts towards an automatic stop", &labels, gauge.count);
+            if let Some(left) = gauge.left {
+                page.gauge("ouinon_stop_left", "How many more would stop the campaign", &labels, left);
+            }
+            let fired = u8::from(stopped.is_some_and(|stopped| stopped.stop == gauge.stop));
+            page.gauge("ouinon_stop_fired", "1 when this stop has paused the campaign", &labels, fired);
+        }
+    }
+    for counts in outcomes::by_group(&mut tx).await? {
+        for (outcome, n) in [("accepted", counts.accepted), ("deferred", counts.deferred), ("bounced", counts.bounced)]
+        {
+            let labels = [("group", counts.provider_group.as_str()), ("outcome", outcome)];
+            page.counter("ouinon_submissions_total", "Submissions by provider group and outcome", &labels, n);
+        }
+    }
+    for (name, standing) in groups::all(&mut tx).await? {
+        page.standing(&name, &standing, now);
+    }
+    page.gauge("ouinon_workers", "Workers on the list", &[], workers::all(&mut tx).await?.len());
+    drop(tx);
+    page.gate(&app.meters.read());
+    Ok(page.text())
+}
+
+/// Metrics in the order in which they were first named, each with its samples together.
+#[derive(Default)]
+struct Page(Vec<Family>);
+
+struct Family {
+    name: &'static str,
+    head: String,
+    samples: String,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &'static str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.sample(name, "gauge", help, name, labels, value);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.sample(name, "counter", help, name, labels, value);
+    }
+
+    fn sample(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        help: &str,
+        series: &str,
+        labels: &[(&str, &str)],
+        value: impl Display,
+    ) {
+        let at = self.0.iter().position(|family| family.name == name).unwrap_or_else(|| {
+            let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            self.0.push(Family { name, head, samples: String::new() });
+            self.0.len() - 1
+        });
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0[at].samples, "{series}{labels} {value}");
+    }
+
+    fn standing(&mut self, name: &str, standing: &Standing, now: i64) {
+        let labels = [("group", name)];
+        let suspended = standing.is_suspended(now);
+        self.gauge(
+            "ouinon_group_suspended",
+            "1 while nothing is sent to the provider group",
+            &labels,
+            u8::from(suspended),
+        );
+        let until = standing.suspended_until / 1000;
+        let help = "When the suspension ends or ended, seconds since 1970";
+        self.gauge("ouinon_group_suspended_until_timestamp_seconds", help, &labels, until);
+        let rate = standing.rate().per_minute();
+        self.gauge("ouinon_group_recovery_per_minute", "Messages a minute while the group recovers", &labels, rate);
+        self.gauge("ouinon_group_strikes", "Suspensions since the group was well", &labels, standing.strikes);
+    }
+
+    fn gate(&mut self, read: &Reading) {
+        const NAME: &str = "ouinon_gate_seconds";
+        const HELP: &str = "What a commit of the gate took in this process";
+        for (i, n) in read.gate.iter().enumerate() {
+            let bound = BOUNDS.get(i).map_or("+Inf".to_owned(), |millis| format!("{}", *millis as f64 / 1000.0));
+            self.sample(NAME, "histogram", HELP, "ouinon_gate_seconds_bucket", &[("le", &bound)], n);
+        }
+        self.sample(NAME, "histogram", HELP, "ouinon_gate_seconds_sum", &[], read.gate_time.as_secs_f64());
+        let count = read.gate.last().copied().unwrap_or(0);
+        self.sample(NAME, "histogram", HELP, "ouinon_gate_seconds_count", &[], count);
+        self.counter("ouinon_gate_messages_total", "Messages through the gate of this process", &[], read.passed);
+        self.gauge("ouinon_gate_waiting", "Messages that wait at the gate of this process", &[], read.waiting);
+        self.gauge("ouinon_on_wire", "Messages between the gate of this process and their record", &[], read.on_wire);
+    }
+
+    fn text(self) -> String {
+        self.0.into_iter().map(|family| family.head + &family.samples).collect()
+    }
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_a_metric_stand_together_under_their_help() {
+        let mut page = Page::default();
+        page.gauge("a", "An A", &[("x", "1\"2\\3\n")], 1);
+        page.counter("b", "A B", &[], 2);
+        page.gauge("a", "An A", &[("x", "4")], 3.5);
+        assert_eq!(
+            page.text(),
+            "# HELP a An A\n# TYPE a gauge\na{x=\"1\\\"2\\\\3\\n\"} 1\na{x=\"4\"} 3.5\n# HELP b A B\n# TYPE b counter\nb 2\n"
+        );
+    }
+}

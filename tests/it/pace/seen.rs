@@ -1,0 +1,94 @@
+//! What can be seen of it: metrics, status, limits.
+
+use std::{sync::Arc, time::Duration};
+
+use ouinon::domain::{campaigns::CampaignState, limits::Limits};
+use serde_json::Value;
+
+use super::town::{Answer, Server, launch, people, ready};
+use crate::{
+    faults::run::Worker,
+    http,
+    program::Program,
+    world::{World, on_both},
+};
+
+/// The value of a sample whose line begins so.
+fn sample(text: &str, line: &str) -> Option<f64> {
+    text.lines().find_map(|l| l.strip_prefix(line)?.trim().parse().ok())
+}
+
+on_both! {
+    /// States, groups, stops and the gate for Prometheus and for people; no address anywhere.
+    async fn metrics_and_status_show_how_it_goes(world: &mut World) {
+        ready(world).await;
+        people(world, 20, ["yahoo.fr", "gmail.com", "societe.example"]).await;
+        let mut config = (*world.app.config).clone();
+        config.limits.groups.insert("google".into(), Limits { daily: Some(5), ..Limits::default() });
+        config.limits.groups.insert("default".into(), Limits { connections: Some(4), ..Limits::default() });
+        world.app.config = Arc::new(config);
+        let answer: Answer = Arc::new(|address, domain, taken| match domain {
+            "yahoo.fr" if taken >= 3 => Some("421 4.7.0 [TSS04] unexpected volume from <you@there>".into()),
+            "societe.example" if address.starts_with("p1@") => Some("550 5.1.1 <p1@societe.example> unknown".into()),
+            _ => None,
+        });
+        let server = Server::start(Duration::ZERO, answer).await;
+        let pages = http::serve(&world.app).await;
+        launch(world, "seen", "").await;
+        let worker = Worker::start(&world.app, &server.catcher.url());
+        world.until("each has come as far as it may", async || {
+            server.taken("gmail.com") == 5 && server.taken("societe.example") == 19
+        }).await;
+        world.until("it is recorded", async || {
+            let report = world.report("seen").await;
+            report.status.bounced == 1 && report.by_provider_group["other"].accepted == 19
+        }).await;
+        let text = pages.get("/metrics").await;
+        assert_eq!((text.status, text.header("content-type")), (200, Some("text/plain; version=0.0.4; charset=utf-8")));
+        let text = text.body;
+        assert_eq!(sample(&text, "ouinon_campaigns{state=\"running\"}"), Some(1.0));
+        assert_eq!(sample(&text, "ouinon_submissions_total{group=\"other\",outcome=\"bounced\"}"), Some(1.0));
+        assert_eq!(sample(&text, "ouinon_submissions_total{group=\"google\",outcome=\"accepted\"}"), Some(5.0));
+        assert_eq!(sample(&text, "ouinon_group_suspended{group=\"yahoo\"}"), Some(1.0));
+        assert_eq!(sample(&text, "ouinon_stop_count{campaign=\"seen\",stop=\"hard_bounces\"}"), Some(1.0));
+        assert_eq!(sample(&text, "ouinon_stop_left{campaign=\"seen\",stop=\"hard_bounces\"}"), Some(2.0));
+        assert!(sample(&text, "ouinon_gate_seconds_count").is_some_and(|n| n > 0.0), "{text}");
+        assert!(sample(&text, "ouinon_next_retry_timestamp_seconds{campaign=\"seen\"}").is_some(), "{text}");
+        assert!(!text.contains('@') && !text.contains("p1"), "{text}");
+        for line in text.lines() {
+            assert!(line.starts_with("# ") || line.rsplit_once(' ').is_some_and(|(_, n)| n.parse::<f64>().is_ok()), "{line}");
+        }
+        // What came through a proxy is told nothing.
+        assert_eq!(pages.ask("GET /metrics HTTP/1.1\r\nX-Forwarded-For: 192.0.2.1", b"").await.status, 404);
+
+        let program = Program::beside(world)
+            .with("OUINON_LIMITS_GROUPS_GOOGLE_DAILY", "5")
+            .with("OUINON_LIMITS_GROUPS_DEFAULT_CONNECTIONS", "4");
+        // The story's clock stands in the past: what is suspended there is over here, and known all the same.
+        let status = program.json(&["campaign", "status", "seen"]);
+        for key in ["campaign", "state", "asked", "queued", "by_reason", "rate_per_minute", "eta", "stops", "groups"] {
+            assert!(status.get(key).is_some(), "{key}: {status}");
+        }
+        assert_eq!(status["groups"]["other"]["accepted"], 19);
+        assert_eq!(status["groups"]["yahoo"]["connections"], 1);
+        let stop = &status["stops"][0];
+        assert_eq!((&stop["stop"], &stop["count"], &stop["left"]), (&Value::from("hard_bounces"), &1.into(), &2.into()));
+        let report = program.json(&["campaign", "report", "seen"]);
+        for (group, part) in report["by_provider_group"].as_object().unwrap() {
+            let sum: i64 = ["accepted", "bounced", "blocked", "queued", "deferred", "unknown", "cancelled"]
+                .iter()
+                .map(|key| part[key].as_i64().unwrap())
+                .sum();
+            assert_eq!(part["asked"], sum, "{group}: {part}");
+        }
+        let limits = program.json(&["limits", "show"]);
+        assert_eq!(limits["groups"]["yahoo"]["reply"], "421 4.7.0 [TSS04] unexpected volume from");
+        let lifted = program.json(&["limits", "lift", "yahoo"]);
+        assert!(lifted["groups"].get("yahoo").is_none(), "{lifted}");
+        for (args, code) in [(["limits", "lift", "yahoo"], 3), (["limits", "lift", "nobody"], 2)] {
+            assert_eq!(program.run(&args).status.code(), Some(code), "{args:?}");
+        }
+        worker.drain().await;
+        assert_eq!(world.report("seen").await.status.state, CampaignState::Running);
+    }
+}
