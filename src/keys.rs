@@ -137,6 +137,11 @@ impl Keys {
         Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), fingerprints })
     }
 
+    /// The fingerprint of the key that hashes addresses.
+    pub fn suppression_print(&self) -> &str {
+        self.fingerprints.iter().find(|(name, _)| name == "suppression").map_or("", |(_, print)| print)
+    }
+
     /// Refuses when a key that the database notes is missing here, or is another one.
     pub fn compare(&self, folder: &Path, noted: &[(String, String)]) -> Result<(), KeyError> {
         let differ = noted.iter().filter_map(|(name, print)| {

@@ -13,6 +13,8 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Serialize;
 
 use self::watch::{answer_status, line, watch};
+use super::output::say;
+use super::output::say_bare;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -262,9 +264,9 @@ fn created(campaign: &Compiled, json: bool) -> anyhow::Result<ExitCode> {
         output::json(&Created { campaign: &campaign.file.slug, state: CampaignState::Draft, findings })?;
     } else {
         for finding in &findings {
-            println!("{}: {}", finding.level, finding.message);
+            say!("{}: {}", finding.level, finding.message);
         }
-        println!("draft {0}: look at it with `ouinon campaign preflight {0}`", campaign.file.slug);
+        say!("draft {0}: look at it with `ouinon campaign preflight {0}`", campaign.file.slug);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -306,7 +308,7 @@ async fn list(app: &App, json: bool) -> anyhow::Result<ExitCode> {
             row.scheduled_at.unwrap_or_default(),
         ]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -325,14 +327,18 @@ async fn show_preview(app: &App, slug: &str, contact: &str, part: Part, json: bo
         return Ok(ExitCode::SUCCESS);
     }
     match part {
-        Part::All => println!(
+        Part::All => say!(
             "{}: {}\n{}\n\n{}\n\n{}",
-            preview.decision, preview.code, preview.sentence, preview.headers, preview.text
+            preview.decision,
+            preview.code,
+            preview.sentence,
+            preview.headers,
+            preview.text
         ),
-        Part::Headers => println!("{}", preview.headers),
-        Part::Text => println!("{}", preview.text),
-        Part::Html => println!("{}", preview.html),
-        Part::Eml => print!("{}", preview.eml),
+        Part::Headers => say!("{}", preview.headers),
+        Part::Text => say!("{}", preview.text),
+        Part::Html => say!("{}", preview.html),
+        Part::Eml => say_bare!("{}", preview.eml),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -358,7 +364,7 @@ async fn test(app: &App, slug: &str, to: &[String], contact: Option<&str>, json:
         output::json(&sent)?;
     } else {
         for one in &sent {
-            println!("{}: {}", one.to, one.reply);
+            say!("{}: {}", one.to, one.reply);
         }
     }
     Ok(ExitCode::from(u8::from(sent.iter().any(|one| !one.accepted))))
@@ -425,29 +431,29 @@ async fn report_of(app: &App, slug: &str) -> anyhow::Result<Report> {
 
 /// Writes a forecast for people: who, who not, why.
 pub fn print_preflight(p: &Preflight, lang: Lang) {
-    println!("{} {}", lang.pick("Éligibilité de", "Eligibility of"), p.campaign);
-    println!("  {} {}", output::bar(p.send.total, p.asked, 50), lang.pick("recevront", "will get it"));
-    println!("{:>8} {}", p.asked, lang.pick("personnes demandées", "people asked for"));
-    println!("{:>8} {}", p.send.total, lang.pick("le recevront", "will get it"));
-    println!("{}", output::reasons(p.send.by_basis.iter().map(|(c, n)| (*c, *n)), lang));
-    println!("{:>8} {}", p.block.total, lang.pick("ne le recevront pas", "will not get it"));
-    println!("{}", output::reasons(p.block.by_reason.iter().map(|(c, n)| (*c, *n)), lang));
+    say!("{} {}", lang.pick("Éligibilité de", "Eligibility of"), p.campaign);
+    say!("  {} {}", output::bar(p.send.total, p.asked, 50), lang.pick("recevront", "will get it"));
+    say!("{:>8} {}", p.asked, lang.pick("personnes demandées", "people asked for"));
+    say!("{:>8} {}", p.send.total, lang.pick("le recevront", "will get it"));
+    say!("{}", output::reasons(p.send.by_basis.iter().map(|(c, n)| (*c, *n)), lang));
+    say!("{:>8} {}", p.block.total, lang.pick("ne le recevront pas", "will not get it"));
+    say!("{}", output::reasons(p.block.by_reason.iter().map(|(c, n)| (*c, *n)), lang));
     for finding in &p.findings {
-        println!("{}: {} ({})", finding.level, finding.message, finding.code);
+        say!("{}: {} ({})", finding.level, finding.message, finding.code);
     }
 }
 
 /// Writes a status for people: the states, and that they sum.
 pub fn print_status(s: &Status, lang: Lang) {
-    println!("{}", line(s));
+    say!("{}", line(s));
     if !s.by_reason.is_empty() {
-        println!("{}", output::reasons(s.by_reason.iter().map(|(c, n)| (c.as_str(), *n)), lang));
+        say!("{}", output::reasons(s.by_reason.iter().map(|(c, n)| (c.as_str(), *n)), lang));
     }
     if let Some(eta) = s.eta {
-        println!("{} {eta} s", lang.pick("encore environ", "about"));
+        say!("{} {eta} s", lang.pick("encore environ", "about"));
     }
     if s.unknown > 0 {
-        println!(
+        say!(
             "{}",
             lang.pick(
                 "Sort inconnu : interrompus après l'envoi, jamais renvoyés ; tranchez avec `ouinon campaign resolve`.",
@@ -455,7 +461,7 @@ pub fn print_status(s: &Status, lang: Lang) {
             )
         );
         for unknown in &s.unknowns {
-            println!("  {}", unknown.address);
+            say!("  {}", unknown.address);
         }
     }
 }
@@ -463,11 +469,11 @@ pub fn print_status(s: &Status, lang: Lang) {
 /// Writes a report for people.
 pub fn print_report(r: &Report, lang: Lang) {
     print_status(&r.status, lang);
-    println!("{}", output::reasons(r.by_basis.iter().map(|(c, n)| (c.as_str(), *n)), lang));
-    println!("{:>8} {}", r.unsubscribes, lang.pick("désinscriptions", "unsubscribes"));
-    println!("{:>8} {}", r.complaints, lang.pick("plaintes", "complaints"));
+    say!("{}", output::reasons(r.by_basis.iter().map(|(c, n)| (c.as_str(), *n)), lang));
+    say!("{:>8} {}", r.unsubscribes, lang.pick("désinscriptions", "unsubscribes"));
+    say!("{:>8} {}", r.complaints, lang.pick("plaintes", "complaints"));
     if r.tracked > 0 {
-        println!(
+        say!(
             "{:>8} {}",
             r.opens.human + r.opens.proxied,
             lang.pick(
@@ -496,5 +502,5 @@ pub fn print_report(r: &Report, lang: Lang) {
             part.unsubscribes.to_string(),
         ]);
     }
-    println!("{table}");
+    say!("{table}");
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+use super::output::say;
 use super::{Failure, contact, output, product};
 use crate::{
     app::App,
@@ -122,7 +123,7 @@ async fn record(
     if json {
         output::json(&serde_json::json!({ "address": address.as_str(), "state": state, "recorded": new }))?;
     } else {
-        println!("{}", if new { "recorded" } else { "was recorded before" });
+        say!("{}", if new { "recorded" } else { "was recorded before" });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -135,9 +136,9 @@ async fn history(app: &App, address: &str, json: bool) -> anyhow::Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     if known.consents.is_empty() {
-        println!("nothing was ever said");
+        say!("nothing was ever said");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", contact::consent_table(&known.consents));
+    say!("{}", contact::consent_table(&known.consents));
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 
+use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -97,8 +98,8 @@ async fn inactive(app: &App, months: Option<u32>, json: bool) -> anyhow::Result<
     for person in &found {
         table.add_row(vec![person.address.clone(), day(person.last_sign), day(person.last_open)]);
     }
-    println!("{table}");
-    println!(
+    say!("{table}");
+    say!(
         "{}",
         lang.pick(
             format!(
@@ -126,7 +127,7 @@ async fn edit(app: &App, text: &str, set: &[(String, String)], json: bool) -> an
     if json {
         output::json(&serde_json::json!({ "address": address.as_str(), "changed": changed }))?;
     } else {
-        println!("{}", if changed { "changed" } else { "nothing to change" });
+        say!("{}", if changed { "changed" } else { "nothing to change" });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -141,7 +142,7 @@ async fn erase(app: &App, text: &str, refuse: bool, json: bool) -> anyhow::Resul
     if json {
         output::json(&serde_json::json!({ "erased": true, "cancelled": erased.cancelled, "refused": refuse }))?;
     } else {
-        println!("erased; {} waiting deliveries cancelled", erased.cancelled);
+        say!("erased; {} waiting deliveries cancelled", erased.cancelled);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,7 +175,7 @@ pub fn unknown(address: &Address) -> Failure {
 
 fn print(found: &Dossier) {
     let Some(contact) = &found.contact else { return };
-    println!("{}", found.address);
+    say!("{}", found.address);
     // The profile as it is stored: what is empty is not known.
     if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(contact) {
         let mut table = output::table(&[]);
@@ -185,20 +186,20 @@ fn print(found: &Dossier) {
                 table.add_row([name, text]);
             }
         }
-        println!("{table}");
+        say!("{table}");
     }
     if !found.consents.is_empty() {
-        println!("\n{}", consent_table(&found.consents));
+        say!("\n{}", consent_table(&found.consents));
     }
     if !found.suppressions.is_empty() {
-        println!("\n{}", suppression_table(&found.suppressions));
+        say!("\n{}", suppression_table(&found.suppressions));
     }
     if !found.deliveries.is_empty() {
         let mut table = output::table(&["campaign", "state", "code", "submitted"]);
         for d in &found.deliveries {
             table.add_row([&d.campaign, d.state, &d.code, d.submitted_at.as_deref().unwrap_or("-")]);
         }
-        println!("\n{table}");
+        say!("\n{table}");
     }
 }
 

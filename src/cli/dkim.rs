@@ -13,6 +13,7 @@ use clap::Subcommand;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
+use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -99,11 +100,11 @@ async fn new(config: Config, domain: &str, selector: &str, json: bool) -> anyhow
         output::json(&Records { domain: domain.to_owned(), records })?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("Mail from {domain} is signed from now on. Publish these TXT records:");
+    say!("Mail from {domain} is signed from now on. Publish these TXT records:");
     for record in records {
-        println!("\n{}\n  {}", record.name, record.value);
+        say!("\n{}\n  {}", record.name, record.value);
     }
-    println!("\nOther hosts of this installation start again with the same key: copy keys/dkim/{domain} to them.");
+    say!("\nOther hosts of this installation start again with the same key: copy keys/dkim/{domain} to them.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -117,9 +118,9 @@ async fn forget(config: &Config, domain: &str, json: bool) -> anyhow::Result<Exi
     if json {
         output::json(&serde_json::json!({ "domain": domain, "forgotten": known }))?;
     } else if known {
-        println!("{domain}: forgotten. The key of the host that starts next counts, or none if it has none.");
+        say!("{domain}: forgotten. The key of the host that starts next counts, or none if it has none.");
     } else {
-        println!("{domain}: no key was known.");
+        say!("{domain}: no key was known.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -180,8 +181,8 @@ pub async fn run_key(app: &App, command: KeyCommand, json: bool) -> anyhow::Resu
     if json {
         output::json(&serde_json::json!({ "keys": tokens }))?;
     } else {
-        println!("Links are signed with a new key; those already sent go on working.");
-        println!("On every other host: copy keys/tokens.toml there, then restart `ouinon serve` everywhere.");
+        say!("Links are signed with a new key; those already sent go on working.");
+        say!("On every other host: copy keys/tokens.toml there, then restart `ouinon serve` everywhere.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -49,21 +50,17 @@ pub async fn run(app: &App, args: ExplainArgs, json: bool) -> anyhow::Result<Exi
 
 fn print(e: &Explanation) {
     let lang = output::lang();
-    println!("{}: {}", e.decision, e.code);
-    println!("{}", lang.pick(&e.sentence.fr, &e.sentence.en));
-    println!("{}: {} ({})", lang.pick("règles", "rules"), e.rule_ids.join(", "), e.rules_version);
+    say!("{}: {}", e.decision, e.code);
+    say!("{}", lang.pick(&e.sentence.fr, &e.sentence.en));
+    say!("{}: {} ({})", lang.pick("règles", "rules"), e.rule_ids.join(", "), e.rules_version);
     if let Some(remedy) = &e.remedy {
-        println!(
-            "{}: {}",
-            lang.pick("ce qui le changerait", "what would change it"),
-            lang.pick(&remedy.fr, &remedy.en)
-        );
+        say!("{}: {}", lang.pick("ce qui le changerait", "what would change it"), lang.pick(&remedy.fr, &remedy.en));
     }
     match &e.evidence {
-        None => println!("{}", lang.pick("aucun contact n'a cette adresse", "no contact has this address")),
+        None => say!("{}", lang.pick("aucun contact n'a cette adresse", "no contact has this address")),
         Some(c) => {
-            println!("{}: {}, {}, {}", lang.pick("contact", "contact"), c.kind, c.relationship, c.address_kind);
-            println!(
+            say!("{}: {}, {}, {}", lang.pick("contact", "contact"), c.kind, c.relationship, c.address_kind);
+            say!(
                 "{}: {} ({}), {} {}",
                 lang.pick("source", "source"),
                 c.source_kind,
@@ -75,7 +72,7 @@ fn print(e: &Explanation) {
     }
     for consent in &e.consents {
         let at = consent.at.and_then(|at| Timestamp::from_millisecond(at).ok()).map(|at| at.to_string());
-        println!(
+        say!(
             "{} {}: {} {} {}",
             consent.purpose,
             consent.product,
@@ -85,7 +82,7 @@ fn print(e: &Explanation) {
         );
     }
     for s in &e.suppressions {
-        println!(
+        say!(
             "suppression {} {}: {} {}",
             s.scope,
             s.value.as_deref().unwrap_or_default(),

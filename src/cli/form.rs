@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
+use super::output::say;
 use super::{Failure, output, product};
 use crate::{
     app::App,
@@ -84,11 +85,11 @@ async fn show(app: &App, slug: &str, json: bool) -> anyhow::Result<ExitCode> {
         output::json(&out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}", url.unwrap_or_else(|| "public.url is not configured: the form has no address yet".into()));
+    say!("{}", url.unwrap_or_else(|| "public.url is not configured: the form has no address yet".into()));
     for shown in in_force {
-        println!("\n{}: {}", shown.lang, shown.text);
+        say!("\n{}: {}", shown.lang, shown.text);
     }
-    println!("\n{} texts are kept as proof", kept.len());
+    say!("\n{} texts are kept as proof", kept.len());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,7 +110,7 @@ async fn snippet(app: &App, slug: &str, lang: Lang, json: bool) -> anyhow::Resul
         });
         output::json(&out)?;
     } else {
-        println!("{html}");
+        say!("{html}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -128,7 +129,7 @@ async fn wording(app: &App, slug: &str, lang: Lang, text: &str, json: bool) -> a
     if json {
         output::json(&chosen)?;
     } else {
-        println!("version {} is in force ({lang})", chosen.version);
+        say!("version {} is in force ({lang})", chosen.version);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::{fs::File, io::Write, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 
+use super::output::say;
 use super::{configuration, output};
 use crate::{app::App, clock::Clock};
 
@@ -29,8 +30,8 @@ pub async fn init(json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(&Made { config: FILE, config_written: written, keys })?;
     } else {
-        println!("{FILE}: {}", if written { "written; every setting is explained in it" } else { "left as it is" });
-        println!("{keys}: the keys. Back them up apart from the database: without them every link is lost.");
+        say!("{FILE}: {}", if written { "written; every setting is explained in it" } else { "left as it is" });
+        say!("{keys}: the keys. Back them up apart from the database: without them every link is lost.");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `ouinon limits …`
 
+use crate::cli::output::say;
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Subcommand;
@@ -64,14 +65,14 @@ pub async fn run(app: &App, command: LimitsCommand, json: bool) -> anyhow::Resul
     }
     let lang = output::lang();
     match &shown.server {
-        Some(server) => println!("{}: {}", lang.pick("serveur", "server"), server.sentence(lang)),
-        None => println!("{}", lang.pick("serveur : sans limite", "server: no limit")),
+        Some(server) => say!("{}: {}", lang.pick("serveur", "server"), server.sentence(lang)),
+        None => say!("{}", lang.pick("serveur : sans limite", "server: no limit")),
     }
     for (name, group) in &shown.groups {
-        println!("{name}: {}", group.sentence(lang));
+        say!("{name}: {}", group.sentence(lang));
     }
     if shown.groups.is_empty() {
-        println!("{}", lang.pick("groupes : sans limite", "provider groups: no limit"));
+        say!("{}", lang.pick("groupes : sans limite", "provider groups: no limit"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -136,7 +136,7 @@ impl Cli {
     fn log(&self) {
         let filter = match self.command {
             Command::Demo(_) => "warn".to_owned(),
-            _ => std::env::var("OUINON_LOG").unwrap_or_else(|_| "ouinon=info,warn".to_owned()),
+            _ => std::env::var("OUINON_LOG").unwrap_or_else(|_| "ouinon=info,sqlx::query=error,warn".to_owned()),
         };
         tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::new(filter))

@@ -11,6 +11,37 @@ use crate::domain::{
     lang::Lang,
 };
 
+/// Writes a line on stdout, as `println!` does. Who reads it may stop reading: then the command has said
+/// enough, and ends well.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::output::write(format_args!("{}\n", format_args!($($text)*)))
+    };
+}
+pub(crate) use say;
+
+/// As `say!`, without a line end.
+macro_rules! say_bare {
+    ($($text:tt)*) => {
+        $crate::cli::output::write(format_args!($($text)*))
+    };
+}
+pub(crate) use say_bare;
+
+/// Writes on stdout. When nobody reads any more the process ends, quietly; when it cannot be written for
+/// another reason (a full disk), with a failure.
+pub fn write(text: std::fmt::Arguments) {
+    let mut out = io::stdout().lock();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) => {
+            eprintln!("ouinon: the result cannot be written: {error}");
+            std::process::exit(1)
+        }
+    }
+}
+
 /// Writes a result as JSON on stdout.
 pub fn json(value: &impl Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -73,7 +74,7 @@ async fn add(
     tx.commit().await?;
     match added {
         Some(product) if json => output::json(&product)?,
-        _ => println!("added {slug}"),
+        _ => say!("added {slug}"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,7 +87,7 @@ async fn list(app: &App, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if products.is_empty() {
-        println!("no products yet; add one: ouinon product add crm --name CRM --for-business");
+        say!("no products yet; add one: ouinon product add crm --name CRM --for-business");
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = output::table(&["slug", "name", "for business", "public"]);
@@ -94,7 +95,7 @@ async fn list(app: &App, json: bool) -> anyhow::Result<ExitCode> {
     for Product { slug, name, for_business, public, .. } in products {
         table.add_row([slug, name, word(for_business), word(public)]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,
@@ -51,7 +52,7 @@ pub async fn run(app: &App, command: RequestCommand, json: bool) -> anyhow::Resu
     if json {
         output::json(&ended)?;
     } else {
-        println!("request {} is done", ended.id);
+        say!("request {} is done", ended.id);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -63,7 +64,7 @@ async fn list(app: &App, all: bool, json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if found.is_empty() {
-        println!("nothing waits for an answer");
+        say!("nothing waits for an answer");
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = output::table(&["no.", "asks for", "who", "due on", "", "what they wrote"]);
@@ -72,7 +73,7 @@ async fn list(app: &App, all: bool, json: bool) -> anyhow::Result<ExitCode> {
         let who = request.address.unwrap_or_else(|| "(erased)".into());
         table.add_row([request.id.to_string(), request.kind.to_string(), who, request.due_on, left, request.text]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(ExitCode::SUCCESS)
 }
 

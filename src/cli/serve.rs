@@ -1,6 +1,8 @@
 //! `ouinon serve`
 
+use crate::cli::output::say;
 use std::{
+    io::Write,
     net::{IpAddr, SocketAddr},
     process::ExitCode,
 };
@@ -58,7 +60,8 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
             let listener = TcpListener::bind((args.bind, args.port))
                 .await
                 .with_context(|| format!("cannot listen on {}:{}", args.bind, args.port))?;
-            println!("listening on http://{}", listener.local_addr()?);
+            // Whether anybody reads it or not, the pages are served.
+            let _ = writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?);
             let mut stopped = stopped.clone();
             let until = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
@@ -70,7 +73,7 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
         None => None,
         Some(at) => {
             let listener = TcpListener::bind(at).await.with_context(|| format!("cannot listen on {at}"))?;
-            println!("metrics on http://{}/metrics", listener.local_addr()?);
+            say!("metrics on http://{}/metrics", listener.local_addr()?);
             let mut stopped = stopped.clone();
             let until = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 
+use super::output::say;
 use super::{Failure, contact, import, output, product};
 use crate::{
     app::App,
@@ -147,7 +148,7 @@ async fn add(app: &App, args: AddArgs, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         output::json(&serde_json::json!({ "id": id, "new": new }))?;
     } else {
-        println!("{}", if new { format!("added as {id}") } else { format!("stood already, as {id}") });
+        say!("{}", if new { format!("added as {id}") } else { format!("stood already, as {id}") });
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -174,12 +175,12 @@ async fn check(app: &App, text: &str, json: bool) -> anyhow::Result<ExitCode> {
     }
     let lang = output::lang();
     match (suppressed, entries.is_empty()) {
-        (true, _) => println!("{}", lang.pick("bloquée", "suppressed")),
-        (false, true) => println!("{}", lang.pick("aucune entrée ne la concerne", "no entry concerns it")),
-        (false, false) => println!("{}", lang.pick("rien ne la bloque plus", "nothing blocks it any more")),
+        (true, _) => say!("{}", lang.pick("bloquée", "suppressed")),
+        (false, true) => say!("{}", lang.pick("aucune entrée ne la concerne", "no entry concerns it")),
+        (false, false) => say!("{}", lang.pick("rien ne la bloque plus", "nothing blocks it any more")),
     }
     if !entries.is_empty() {
-        println!("{}", contact::suppression_table(&entries));
+        say!("{}", contact::suppression_table(&entries));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -207,7 +208,7 @@ async fn lift(app: &App, target: &str, because: &str, json: bool) -> anyhow::Res
         output::json(&serde_json::json!({ "lifted": ids }))?;
     } else {
         let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
-        println!("lifted {}", ids.join(", "));
+        say!("lifted {}", ids.join(", "));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -226,7 +227,10 @@ async fn import(app: &App, args: ImportArgs, json: bool) -> anyhow::Result<ExitC
         hash_kind: args.hash_kind,
         order: args.date_order.map_or(Order::Unknown, Order::Said),
     };
-    let result = suppression_import::import(&app.db, &app.keys.suppression, app.tz(), now, file, &defaults).await;
+    let result = {
+        let (key, print) = (&app.keys.suppression, app.keys.suppression_print());
+        suppression_import::import(&app.db, key, print, app.tz(), now, file, &defaults).await
+    };
     let mut report = result.map_err(|error| {
         if error.is_bad_input() {
             anyhow::Error::from(Failure::Input(format!("{place}: {error}")))
@@ -264,8 +268,8 @@ async fn export(app: &App, hashed: bool, file: Option<PathBuf>, json: bool) -> a
 
 async fn write_list(app: &App, hashed: bool, json: bool, out: &mut impl Write) -> anyhow::Result<u64> {
     if json {
-        suppression_list::export_json(&app.db, hashed, out).await
+        suppression_list::export_json(&app.db, hashed, app.keys.suppression_print(), out).await
     } else {
-        suppression_list::export_csv(&app.db, hashed, out).await
+        suppression_list::export_csv(&app.db, hashed, app.keys.suppression_print(), out).await
     }
 }

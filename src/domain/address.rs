@@ -68,6 +68,21 @@ impl Address {
         &self.text[self.at + 1..]
     }
 
+    /// A text without this address, in whatever case it stands there.
+    pub fn hidden_in(&self, text: &str) -> String {
+        let address = self.as_str().to_ascii_lowercase();
+        let lower = text.to_ascii_lowercase();
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        while let Some(at) = lower[from..].find(&address).map(|at| from + at) {
+            out.push_str(&text[from..at]);
+            out.push('…');
+            from = at + address.len();
+        }
+        out.push_str(&text[from..]);
+        out
+    }
+
     /// The address as a page may show it: first letter and domain (`m•••@example.net`).
     pub fn masked(&self) -> String {
         let first = self.local_part().chars().next().unwrap_or('•');
@@ -246,6 +261,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_address_is_hidden_in_a_text() {
+        let address = Address::parse("Marie@example.net").unwrap();
+        let hidden = |text: &str| address.hidden_in(text);
+        assert_eq!(hidden("550 5.1.1 <MARIE@Example.net>: no marie@example.net here"), "550 5.1.1 <…>: no … here");
+        assert_eq!(hidden("550 5.1.1 no such user, dé"), "550 5.1.1 no such user, dé");
+    }
 
     fn parsed(text: &str) -> Result<String, AddressError> {
         Address::parse(text).map(|address| address.to_string())

@@ -127,6 +127,9 @@ fn split(text: &str) -> Result<Parts, Problem> {
     if text.len() > MAX_BYTES {
         return Err(Problem::at(text, 0, None, format!("a campaign file is at most {MAX_BYTES} bytes")));
     }
+    if let Some(at) = text.find('\0') {
+        return Err(Problem::at(text, at, None, "a NUL character: no mail can hold one; remove it"));
+    }
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut lines = text[start..].split_inclusive('\n');
     let first = lines.next().unwrap_or_default();

@@ -38,6 +38,8 @@ pub struct Compiled {
     pub message: Message,
     /// Signs for the sender's domain, when there is a key.
     pub signer: Option<Signer>,
+    /// Why the key that there is cannot sign.
+    pub key_fault: Option<dkim::KeyError>,
 }
 
 /// Why a campaign cannot be used.
@@ -69,6 +71,22 @@ pub enum Unusable {
 }
 
 impl Compiled {
+    /// Why it must not be sent although it can be read: mail whose key cannot sign would leave unsigned
+    /// unnoticed. Of a weak key it is known (H05): a warning, like having none.
+    pub fn unsendable(&self) -> Option<&dkim::KeyError> {
+        self.key_fault.as_ref().filter(|fault| !matches!(fault, dkim::KeyError::Weak(_)))
+    }
+
+    /// The campaign, if it may be sent.
+    pub fn sendable(self) -> Result<Compiled, Unusable> {
+        match self.unsendable() {
+            None => Ok(self),
+            Some(fault) => {
+                Err(Unusable::Dkim { domain: self.file.from.address.domain().to_owned(), error: fault.clone() })
+            }
+        }
+    }
+
     /// Compiles a stored campaign: as it was frozen at launch, or as its file stands.
     pub async fn of_row(app: &App, tx: &mut Tx, row: &Campaign) -> Result<Compiled, Unusable> {
         let file = CampaignFile::parse(&row.source, Some(row.format)).map_err(Unusable::Written)?;
@@ -100,11 +118,18 @@ impl Compiled {
             Some(frozen) => frozen,
             None => content::freeze(&file, &product.name, &controller(app)).map_err(Unusable::Written)?,
         };
+        let (signer, key_fault) = match signer(app, file.from.address.domain()) {
+            Ok(signer) => (signer, None),
+            // A campaign whose key cannot sign can be looked at; preflight says so, and nothing is sent.
+            Err(Unusable::Dkim { error, .. }) => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
         let postal_known = !app.config.controller.postal_address.is_empty();
         Ok(Compiled {
             id: 0,
             terms: file.terms(postal_known, product.for_business),
-            signer: signer(app, file.from.address.domain())?,
+            signer,
+            key_fault,
             message: message(frozen)?,
             product,
             file,

@@ -1,7 +1,7 @@
 //! Explain: the decision about one person, with its evidence and what would change it.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     app::App,
@@ -49,8 +49,10 @@ pub struct Explanation {
     /// What would change it.
     pub remedy: Option<Both>,
     /// What is known of the person.
+    #[serde(serialize_with = "with_instants")]
     pub evidence: Option<Contact>,
     /// Every event of consent.
+    #[serde(serialize_with = "with_instants")]
     pub consents: Vec<Consent>,
     /// Standing suppressions that concern the address.
     pub suppressions: Vec<Refused>,
@@ -76,6 +78,28 @@ pub struct Refused {
     pub reason: &'static str,
     /// Since when.
     pub at: Option<String>,
+}
+
+/// Rows as they stand, but their instants as text (RFC 3339), as everywhere else.
+fn with_instants<T: Serialize, S: Serializer>(rows: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut rows = serde_json::to_value(rows).map_err(serde::ser::Error::custom)?;
+    write_instants(&mut rows);
+    rows.serialize(serializer)
+}
+
+fn write_instants(rows: &mut serde_json::Value) {
+    match rows {
+        serde_json::Value::Array(rows) => rows.iter_mut().for_each(write_instants),
+        serde_json::Value::Object(row) => {
+            for name in ["at", "recorded_at", "created_at", "changed_at"] {
+                let at = row.get(name).and_then(serde_json::Value::as_i64);
+                if let Some(at) = at.and_then(|millis| Timestamp::from_millisecond(millis).ok()) {
+                    row.insert(name.to_owned(), at.to_string().into());
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Explains what would be decided about `address` for `product` at `now`.

@@ -172,7 +172,20 @@ pub fn findings(app: &App, campaign: &Compiled, lang: Lang) -> Vec<Finding> {
             "`from` has no name: a message must say who sends it; write from = \"Name <address>\" (FR-4)".into(),
         );
     }
-    if campaign.signer.is_none() {
+    if let Some(fault) = &campaign.key_fault {
+        let level = if campaign.unsendable().is_some() { "error" } else { "warning" };
+        let domain = campaign.file.from.address.domain();
+        find(
+            level,
+            "dkim_key",
+            format!(
+                "{fault} ; `ouinon dkim new {domain} --selector NOUVEAU` en fait une autre ; jusque-là rien n'est signé (H-3)"
+            ),
+            format!(
+                "{fault}; `ouinon dkim new {domain} --selector NEW` makes another; until then nothing is signed (H-3)"
+            ),
+        );
+    } else if campaign.signer.is_none() {
         let domain = campaign.file.from.address.domain();
         find(
             "warning",
@@ -207,6 +220,16 @@ pub fn findings(app: &App, campaign: &Compiled, lang: Lang) -> Vec<Finding> {
             "no_controller",
             "controller.name n'est pas réglé : le pied de page ne nomme que l'expéditeur".into(),
             "controller.name is not configured: the footer names the sender only".into(),
+        );
+    }
+    if let Some(tag) = campaign.file.language.as_deref().filter(|tag| Lang::from_tag(tag).is_none()) {
+        find(
+            "warning",
+            "language_unknown",
+            format!(
+                "language = {tag:?} : le pied de page et les pages n'existent qu'en français et en anglais ; ils seront en anglais"
+            ),
+            format!("language = {tag:?}: footer and pages exist in French and English only; they will be in English"),
         );
     }
     findings.extend(lint(campaign, lang));

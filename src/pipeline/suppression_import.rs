@@ -60,6 +60,8 @@ words! {
         Hash = "hash",
         /// The kind of the hash.
         HashKind = "hash_kind",
+        /// The fingerprint of the key that our own kind of hash was made with.
+        Key = "key",
         /// What is covered.
         Scope = "scope",
         /// Slug of the product.
@@ -126,6 +128,7 @@ const LINES: usize = 20;
 pub async fn import(
     db: &Db,
     key: &SuppressionKey,
+    fingerprint: &str,
     tz: &TimeZone,
     now: Timestamp,
     file: File,
@@ -142,7 +145,7 @@ pub async fn import(
     let read_as = ReadAs { encoding: source.encoding, delimiter: char::from(layout.delimiter) };
     let mut report =
         Report { lines: 0, new: 0, changed: 0, unchanged: 0, refused: 0, refusals: Refusals::new()?, read_as };
-    let reader = LineReader { layout, defaults, slugs, key, tz, now };
+    let reader = LineReader { layout, defaults, slugs, key, fingerprint, tz, now };
     let mut pace = Pace::new(db);
     loop {
         let (mut refusals, kept) = reader.chunk(&mut records, pace.parcels * LINES, &mut report)?;
@@ -247,6 +250,7 @@ struct LineReader<'a> {
     defaults: &'a Defaults,
     slugs: Vec<String>,
     key: &'a SuppressionKey,
+    fingerprint: &'a str,
     tz: &'a TimeZone,
     now: Timestamp,
 }
@@ -344,6 +348,12 @@ impl LineReader<'_> {
             },
             _ => return fault("", "contradiction", "fill in one of address, domain and hash"),
         };
+        let made_with = cell(Field::Key);
+        if !made_with.is_empty() && made_with != self.fingerprint && matches!(whom, Whom::Hash(_)) {
+            let message = "hashed with another key: it would match nobody here; export the plain list (without \
+                           --hashed) where it comes from, or restore the key (keys/suppression.key) it was made with";
+            return fault("key", "other_key", message);
+        }
         let product = cell(Field::Product);
         if !product.is_empty() && !self.slugs.iter().any(|slug| slug == product) {
             let message = format!("there is no product {product:?}; add it, or empty the cell to refuse everything");

@@ -78,20 +78,22 @@ pub fn whom_of_hash(text: &str, said: Option<HashKind>) -> Result<Whom, String> 
 }
 
 /// The columns of an exported list, which an import reads back.
-pub const COLUMNS: [&str; 9] = ["scope", "address", "domain", "hash", "product", "reason", "origin", "at", "note"];
+pub const COLUMNS: [&str; 10] =
+    ["scope", "address", "domain", "hash", "key", "product", "reason", "origin", "at", "note"];
 
 /// What stands for an instant that nobody knows: an empty one would be read as now.
 pub const UNKNOWN: &str = "unknown";
 
 const PAGE: i64 = 1000;
 
-/// Writes every standing entry as CSV, oldest first; with `hashed` no plain address. Returns how many.
-pub async fn export_csv(db: &Db, hashed: bool, out: &mut (impl Write + ?Sized)) -> anyhow::Result<u64> {
+/// Writes every standing entry as CSV, oldest first; with `hashed` no plain address. `key` is the fingerprint
+/// of the key that hashes are made with. Returns how many.
+pub async fn export_csv(db: &Db, hashed: bool, key: &str, out: &mut (impl Write + ?Sized)) -> anyhow::Result<u64> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(COLUMNS)?;
     let count = each_page(db, |entries| {
         for entry in entries {
-            csv.write_record(row(&entry, hashed).map(|cell| guard(&cell)))?;
+            csv.write_record(row(&entry, hashed, key).map(|cell| guard(&cell)))?;
         }
         Ok(())
     })
@@ -101,11 +103,11 @@ pub async fn export_csv(db: &Db, hashed: bool, out: &mut (impl Write + ?Sized)) 
 }
 
 /// Writes every standing entry as a JSON array, oldest first; with `hashed` no plain address.
-pub async fn export_json(db: &Db, hashed: bool, out: &mut (impl Write + ?Sized)) -> anyhow::Result<u64> {
+pub async fn export_json(db: &Db, hashed: bool, key: &str, out: &mut (impl Write + ?Sized)) -> anyhow::Result<u64> {
     let mut separator = "[\n";
     let count = each_page(db, |entries| {
         for entry in entries {
-            let cells = COLUMNS.iter().map(|name| (*name).to_owned()).zip(row(&entry, hashed));
+            let cells = COLUMNS.iter().map(|name| (*name).to_owned()).zip(row(&entry, hashed, key));
             let object: serde_json::Map<String, serde_json::Value> =
                 cells.filter(|(_, cell)| !cell.is_empty()).map(|(name, cell)| (name, cell.into())).collect();
             out.write_all(separator.as_bytes())?;
@@ -135,15 +137,18 @@ async fn each_page(db: &Db, mut write: impl FnMut(Vec<Entry>) -> io::Result<()>)
     }
 }
 
-fn row(entry: &Entry, hashed: bool) -> [String; 9] {
+fn row(entry: &Entry, hashed: bool, key: &str) -> [String; 10] {
     let plain = !hashed && !entry.address.is_empty();
     let hash = entry.hash().map_or_else(|| entry.foreign_hash.clone(), |hash| format!("hmac:{}", hash.to_hex()));
+    let hash = if plain { String::new() } else { hash };
     let at = entry.at.and_then(|at| Timestamp::from_millisecond(at).ok());
     [
         entry.scope.as_str().to_owned(),
         if plain { entry.address.clone() } else { String::new() },
         entry.domain.clone(),
-        if plain { String::new() } else { hash },
+        hash.clone(),
+        // A hash under another key matches nobody: it carries the fingerprint of its own.
+        if !plain && hash.starts_with("hmac:") { key.to_owned() } else { String::new() },
         entry.product.clone(),
         entry.reason.as_str().to_owned(),
         entry.origin.as_str().to_owned(),

@@ -42,9 +42,7 @@ pub async fn demand_https(State(public): State<Public>, request: Request, next: 
     let config = &public.app.config.public;
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
     let trusted = peer.is_some_and(|ip| ip.is_loopback() || config.proxies.contains(&ip));
-    let local_only = config.url.as_deref().is_some_and(|url| url.starts_with("http://"))
-        && peer.is_some_and(|ip: IpAddr| ip.is_loopback());
-    let secure = local_only || (trusted && said_scheme(request.headers()) != Some(Scheme::Http));
+    let secure = trusted && said_scheme(request.headers()) != Some(Scheme::Http);
     if secure || PROBES.contains(&request.uri().path()) {
         return next.run(request).await;
     }

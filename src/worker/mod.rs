@@ -222,7 +222,7 @@ impl Worker {
         let mut tx = self.app.db.read().await?;
         let compiled = Compiled::of_row(&self.app, &mut tx, &row).await;
         drop(tx);
-        match compiled {
+        match compiled.and_then(Compiled::sendable) {
             Ok(compiled) => {
                 let task = campaign::Task {
                     app: self.app.clone(),

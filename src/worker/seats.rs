@@ -18,7 +18,7 @@ use crate::{
     app::App,
     domain::{
         campaigns::DeliveryState,
-        replies::{self, ReplyClass},
+        replies::{self, Reply, ReplyClass},
         retry,
     },
     mail::smtp::{Begun, Connection, Server, SmtpError, SubmitOutcome, Timeouts},
@@ -269,13 +269,13 @@ impl Seat {
         let (state, reply) = match outcome {
             SubmitOutcome::Accepted(reply) => {
                 group.hear(&reply, None, now, std::time::Instant::now());
-                (DeliveryState::Accepted, reply.to_string())
+                (DeliveryState::Accepted, kept(&reply, job))
             }
             SubmitOutcome::Refused { reply, stage } => {
                 let judged = replies::classify(&reply, stage);
                 class = Some(judged);
                 let heard = group.hear(&reply, class, now, std::time::Instant::now());
-                let text = reply.to_string();
+                let text = kept(&reply, job);
                 let is_final = !reply.is_transient() || self.is_given_up(job, now, wait);
                 pushed = heard.map(|(push, seen)| Pushed { push, seen, reply });
                 (if is_final { DeliveryState::Bounced } else { DeliveryState::Deferred }, text)
@@ -311,4 +311,9 @@ impl Seat {
         let since = now - job.turn.first_submitted_at.unwrap_or(now);
         retry::is_given_up(Duration::from_millis(u64::try_from(since).unwrap_or(0)), wait, give_up)
     }
+}
+
+/// The server's words, without the address that they may repeat: they are written after an erasure too.
+fn kept(reply: &Reply, job: &Job) -> String {
+    job.envelope.to.hidden_in(&reply.to_string())
 }

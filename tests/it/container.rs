@@ -53,6 +53,13 @@ fn the_image_runs_the_program_as_nobody_in_particular() {
     assert_eq!(instructions[0].1, format!("rust:{version}-bookworm AS build"), "the toolchain of Cargo.toml");
     let command: Vec<String> = serde_json::from_str(last("CMD")).expect("CMD is a list");
     assert_eq!(command[..3], ["serve", "--bind", "0.0.0.0"]);
+    let understood = std::process::Command::new(env!("CARGO_BIN_EXE_ouinon"))
+        .args(&command)
+        .arg("--help")
+        .output()
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&understood.stderr);
+    assert!(understood.status.success(), "the program does not understand the image's command: {said}");
     let port = command.last().unwrap();
     assert_eq!(last("EXPOSE"), port);
     assert!(last("HEALTHCHECK").contains(&format!("127.0.0.1/{port}")), "the health of that very port");

@@ -7,6 +7,7 @@ mod campaign;
 mod container;
 mod crash;
 mod decisions;
+mod defects;
 mod demo;
 mod dns;
 mod doctor;

@@ -48,7 +48,8 @@ impl Program {
         self
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// A command that is yet to be started.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ouinon"));
         command.args(args).current_dir(&self.folder).env_clear().stdin(Stdio::null());
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());

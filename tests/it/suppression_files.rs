@@ -34,7 +34,8 @@ async fn import(world: &World, text: &str, defaults: &Defaults) -> Result<Report
     file.write_all(text.as_bytes()).expect("written");
     file.rewind().expect("rewound");
     let app = &world.app;
-    suppression_import::import(&app.db, &app.keys.suppression, app.tz(), app.now(), file, defaults).await
+    let (key, print) = (&app.keys.suppression, app.keys.suppression_print());
+    suppression_import::import(&app.db, key, print, app.tz(), app.now(), file, defaults).await
 }
 
 /// Lines, new, unchanged, refused.
@@ -166,7 +167,7 @@ on_both! {
         assert_eq!(before[0].note, "=1+1");
         for hashed in [false, true] {
             let mut csv = Vec::new();
-            suppression_list::export_csv(world.db(), hashed, &mut csv).await.expect("written");
+            suppression_list::export_csv(world.db(), hashed, world.app.keys.suppression_print(), &mut csv).await.expect("written");
             let csv = String::from_utf8(csv).expect("text");
             assert_eq!(csv.contains("tag@"), !hashed);
             let report = import(world, &csv, &defaults()).await.expect("read");

@@ -1,5 +1,6 @@
 //! Where a campaign stands and how it goes: once, or again every second.
 
+use crate::cli::output::say;
 use std::{process::ExitCode, time::Duration};
 
 use super::{failure, print_status};
@@ -32,9 +33,9 @@ pub(super) async fn watch(app: &App, slug: &str, json: bool) -> anyhow::Result<E
         let status = &live.status;
         let ended = matches!(status.state, CampaignState::Finished | CampaignState::Cancelled);
         if json {
-            println!("{}", serde_json::to_string(&live)?);
+            say!("{}", serde_json::to_string(&live)?);
         } else if bar.is_hidden() {
-            println!("{}", [vec![line(status)], live.pace.lines(output::lang())].concat().join("; "));
+            say!("{}", [vec![line(status)], live.pace.lines(output::lang())].concat().join("; "));
         } else {
             bar.set_length(status.asked.unsigned_abs());
             let open = status.queued + status.claimed + status.submitting + status.deferred;
@@ -76,7 +77,7 @@ pub(super) fn line(s: &Status) -> String {
 fn print_live(live: &Live, lang: Lang) {
     print_status(&live.status, lang);
     for line in live.pace.lines(lang) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 

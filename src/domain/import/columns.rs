@@ -228,6 +228,14 @@ pub enum ColumnError {
         /// The column.
         column: String,
     },
+    /// `--ignore` of a column that the file has not.
+    #[error("--ignore {}: the file has no such column; the nearest is {nearest:?}", quoted(column))]
+    NotThere {
+        /// What was to be ignored.
+        column: String,
+        /// The column with the most similar name.
+        nearest: String,
+    },
     /// `--default email=…`.
     #[error("--default email: an address has no default")]
     DefaultEmail,
@@ -246,6 +254,27 @@ fn unknown_columns(columns: &[(String, Option<&'static str>)]) -> String {
     format!("{noun} {} {verb} not known; map or ignore each, for example: {}", names.join(", "), remedies.join(" "))
 }
 
+/// The column whose name has the fewest letters to change.
+fn nearest(name: &str, header: &[String]) -> String {
+    let named = header.iter().filter(|column| !column.trim().is_empty());
+    named.min_by_key(|column| changes(name, &fold(column))).cloned().unwrap_or_default()
+}
+
+/// How many letters must be put in, left out or changed to get from one word to the other.
+fn changes(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut before = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let changed = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
 /// A name as a shell takes it.
 fn quoted(name: &str) -> String {
     let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c));
@@ -257,6 +286,10 @@ pub fn resolve(header: &[String], mapping: &Mapping, products: &[String]) -> Res
     let names: Vec<String> = header.iter().map(|name| fold(name)).collect();
     let ignored: Vec<String> = mapping.ignore.iter().map(|name| fold(name)).collect();
     check_twice(header, &names, &ignored)?;
+    let missing = mapping.ignore.iter().find(|name| !names.contains(&fold(name)));
+    if let Some(column) = missing {
+        return Err(ColumnError::NotThere { column: column.clone(), nearest: nearest(&fold(column), header) });
+    }
     let mapped = mapped(header, &names, mapping, products)?;
     let mut columns =
         Columns { width: header.len(), of_field: BTreeMap::new(), defaults: BTreeMap::new(), nameless: vec![] };

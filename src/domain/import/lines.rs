@@ -393,7 +393,9 @@ impl LineReader {
             return Err(self.fault(field, FaultCode::Encoding, BROKEN));
         }
         let line_break = |c: char| matches!(c, '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}');
-        if let Some(c) = text.chars().find(|c| c.is_control() && !line_break(*c)) {
+        // What may be merged into a header is refused there, not repaired (H07).
+        let merged = matches!(field, Field::FirstName | Field::LastName | Field::Company | Field::JobTitle);
+        if let Some(c) = text.chars().find(|c| (c.is_control() || line_break(*c)) && (merged || !line_break(*c))) {
             let message = format!("holds the control character U+{:04X}; remove it", u32::from(c));
             return Err(self.fault(field, FaultCode::Control, message));
         }
@@ -477,7 +479,9 @@ impl LineReader {
     fn date(&self, field: &Field, cells: &[&str]) -> Result<Option<When>, Fault> {
         let text = self.value(field, cells);
         // What databases write for a date that is not there.
-        if text.is_empty() || text.starts_with("0000-00-00") || text.eq_ignore_ascii_case("null") {
+        let nothing = text.starts_with("0000-00-00") || text.eq_ignore_ascii_case("null");
+        // Of a refusal only an empty cell says plainly that there is none.
+        if text.is_empty() || (nothing && *field != Field::UnsubscribedAt) {
             return Ok(None);
         }
         dates::read(text, self.order, &self.tz).map(Some).map_err(|error| {
@@ -606,7 +610,19 @@ mod tests {
         ] {
             assert_eq!(fault(header, line), expected, "{header} / {line}");
         }
-        assert_eq!(read("email,company", "a@example.net,Acme\r\n SA").facts.company.as_deref(), Some("Acme SA"));
+        assert_eq!(read("email,source", "a@example.net,Acme\r\n SA").facts.source.as_deref(), Some("Acme SA"));
+        for (field, text) in [
+            ("first_name", "Marie\r\nBcc: x"),
+            ("last_name", "A\nB"),
+            ("company", "A\tB"),
+            ("job_title", "A\rB"),
+            ("company", "A\u{2028}B"),
+        ] {
+            assert_eq!(
+                fault(&format!("email,{field}"), &format!("a@example.net,{text}")),
+                format!("{field}:control_character")
+            );
+        }
         let long = format!("a@example.net,{}", "é".repeat(501));
         assert_eq!(fault("email,company", &long), "company:too_long");
     }
@@ -626,9 +642,7 @@ mod tests {
             ("désinscrit", Some(None)),
             ("non", None),
             ("0", None),
-            ("-", None),
             ("", None),
-            ("0000-00-00 00:00:00", None),
         ] {
             let line = format!("a@example.net,{value},");
             assert_eq!(unsubscribed(header, &line), (since, None), "{value}");
@@ -636,7 +650,9 @@ mod tests {
             assert_eq!(unsubscribed(header, &bad), (since, Some(FaultCode::CountryUnknown)), "{value}");
         }
         let unreadable = (Some(None), Some(FaultCode::DateInvalid));
-        assert_eq!(unsubscribed(header, "a@example.net,peut-être,"), unreadable);
+        for value in ["peut-être", "-", "N/A", "na", "NULL", "none", "0000-00-00", "0000-00-00 00:00:00", "?"] {
+            assert_eq!(unsubscribed(header, &format!("a@example.net,{value},")), unreadable, "{value}");
+        }
         assert_eq!(unsubscribed(header, "a@example.net,2035-01-01,"), (Some(None), Some(FaultCode::DateFuture)));
         let later_reading = (Some(at("2025-05-04")), Some(FaultCode::DateAmbiguous));
         assert_eq!(unsubscribed(header, "a@example.net,04/05/2025,"), later_reading);

@@ -89,28 +89,7 @@ pub const REFUSAL: Vocabulary<bool> = &[
             "desabonnee",
         ],
     ),
-    (
-        Some(false),
-        &[
-            "no",
-            "non",
-            "false",
-            "faux",
-            "0",
-            "n",
-            "none",
-            "aucun",
-            "aucune",
-            "never",
-            "jamais",
-            "na",
-            "n/a",
-            "null",
-            "",
-            "0000_00_00",
-            "0000_00_00_00:00:00",
-        ],
-    ),
+    (Some(false), &["no", "non", "false", "faux", "0", "n", "never", "jamais"]),
 ];
 
 /// `kind`.
