@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,8 +29,46 @@ pub struct Keys {
     pub tokens: LinkKeys,
     /// Hashes the addresses of the suppression list (SUP-5).
     pub suppression: SuppressionKey,
+    /// Signs evidence; its public half is published.
+    pub audit: AuditKey,
     /// What a database notes of them: name and fingerprint.
     pub fingerprints: Vec<(String, String)>,
+}
+
+/// The Ed25519 key (RFC 8032) that signs evidence.
+#[derive(Clone)]
+pub struct AuditKey([u8; 32]);
+
+impl AuditKey {
+    /// The key of this seed.
+    pub fn new(seed: [u8; 32]) -> AuditKey {
+        AuditKey(seed)
+    }
+
+    fn pair(&self) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&self.0).expect("a seed is 32 bytes long")
+    }
+
+    /// The public half.
+    pub fn public(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(self.pair().public_key().as_ref());
+        bytes
+    }
+
+    /// Signs a text.
+    pub fn sign(&self, text: &[u8]) -> [u8; 64] {
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(self.pair().sign(text).as_ref());
+        bytes
+    }
+}
+
+/// Debug output never shows a key.
+impl std::fmt::Debug for AuditKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuditKey")
+    }
 }
 
 /// Why the keys cannot be used.
@@ -100,16 +139,20 @@ struct TokenKey {
 
 const SUPPRESSION: &str = "suppression.key";
 const TOKENS: &str = "tokens.toml";
+const AUDIT: &str = "audit.key";
 
 impl Keys {
     /// Loads the keys of `folder`. Where there are none, makes them, unless `noted` (what the database
     /// notes of its keys) says that there were some.
     pub fn load(folder: &Path, noted: &[(String, String)]) -> Result<Keys, KeyError> {
         let _lock = lock(folder)?;
-        for file in [SUPPRESSION, TOKENS] {
+        for file in [SUPPRESSION, TOKENS, AUDIT] {
             let path = folder.join(file);
             if !path.exists() {
-                if !noted.is_empty() {
+                // The key of evidence came later: a database may have been written without one.
+                let written_with =
+                    if file == AUDIT { noted.iter().any(|(n, _)| n == "audit") } else { !noted.is_empty() };
+                if written_with {
                     return Err(KeyError::Missing { path });
                 }
                 make(&path)?;
@@ -127,6 +170,11 @@ impl Keys {
         let suppression = unhex(text.trim())
             .ok_or_else(|| KeyError::Content { path, message: "expected at least 32 hexadecimal digits".into() })?;
         let mut fingerprints = vec![("suppression".to_owned(), fingerprint(&suppression))];
+        let path = folder.join(AUDIT);
+        let text = fs::read_to_string(&path).map_err(|source| KeyError::Io { path: path.clone(), source })?;
+        let seed = unhex(text.trim()).and_then(|seed| <[u8; 32]>::try_from(seed).ok());
+        let audit = seed.ok_or_else(|| KeyError::Content { path, message: "expected 64 hexadecimal digits".into() })?;
+        fingerprints.push(("audit".to_owned(), fingerprint(&audit)));
         let path = folder.join(TOKENS);
         let file = read_tokens(&path)?;
         for key in &file.keys {
@@ -134,7 +182,7 @@ impl Keys {
         }
         let tokens = LinkKeys::open(path)?;
         fingerprints.extend(dkim::fingerprints(folder)?);
-        Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), fingerprints })
+        Ok(Keys { tokens, suppression: SuppressionKey::new(suppression), audit: AuditKey(audit), fingerprints })
     }
 
     /// The fingerprint of the key that hashes addresses.
@@ -177,7 +225,7 @@ impl fmt::Display for Differ {
         }
         let any =
             |kind: &str, missing: bool| self.keys.iter().any(|k| k.name.starts_with(kind) && k.missing == missing);
-        if any("suppression", false) || any("suppression", true) || any("token", false) {
+        if any("suppression", false) || any("suppression", true) || any("token", false) || any("audit", false) {
             f.write_str(
                 ". Restore the keys that belong to this database from their backup, or copy them from a host that \
                  works with it: with others, refusals are not found and links do not work",

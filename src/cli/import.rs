@@ -45,12 +45,13 @@ pub struct ImportArgs {
 const SHOWN: usize = 20;
 
 /// A column may have an equals sign in its name, a field has none.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub fn pair(text: &str) -> Result<(String, String), String> {
     let (column, field) = text.rsplit_once('=').ok_or("expected COL=FIELD, for example prénom=first_name")?;
     Ok((column.to_owned(), field.to_owned()))
 }
 
-fn default(text: &str) -> Result<(String, String), String> {
+/// The value of a field where the file has none.
+pub fn default(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE, for example country=FR")?;
     Ok((field.to_owned(), value.to_owned()))
 }

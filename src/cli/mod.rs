@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or bad input; 3 refused by a rule.
 
+pub mod audit;
 pub mod campaign;
 pub mod consent;
 pub mod contact;
@@ -15,6 +16,7 @@ pub mod init;
 pub mod limits;
 pub mod output;
 pub mod product;
+pub mod repermission;
 pub mod request;
 pub mod rules;
 pub mod serve;
@@ -88,6 +90,14 @@ enum Command {
     /// How fast mail goes, and the providers that pushed back
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
+    /// An old list: sort it, ask those who may be asked, report, purge
+    #[command(subcommand)]
+    Repermission(repermission::RepermissionCommand),
+    /// Erase the contacts whose data may no longer be kept; refusals stay as keyed hashes
+    Retain(repermission::purge::RetainArgs),
+    /// Check evidence, anywhere, without a secret
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Signing keys of a sender's domain
     #[command(subcommand)]
     Dkim(dkim::DkimCommand),
@@ -164,6 +174,9 @@ impl Cli {
             Command::Explain(args) => explain::run(&open().await?, args, json).await,
             Command::Rules(command) => rules::run(command, json, &mut io::stdout().lock(), &mut io::stderr().lock()),
             Command::Limits(command) => limits::run(&open().await?, command, json).await,
+            Command::Repermission(command) => repermission::run(&open().await?, command, json).await,
+            Command::Retain(args) => repermission::purge::retain(&open().await?, args, json).await,
+            Command::Audit(command) => audit::run(command, json).await,
             Command::Dkim(command) => dkim::run(configuration()?, command, json).await,
             Command::Key(command) => dkim::run_key(&open().await?, command, json).await,
         }

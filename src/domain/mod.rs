@@ -22,6 +22,7 @@ pub mod merge;
 pub mod providers;
 pub mod pushback;
 pub mod regimes;
+pub mod repermission;
 pub mod replies;
 pub mod requests;
 pub mod retry;

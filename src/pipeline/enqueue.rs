@@ -7,11 +7,11 @@ use std::collections::HashMap;
 
 use jiff::tz::TimeZone;
 
-use super::{audience, compile::Compiled, exchangers::Exchangers, press};
+use super::{audience, compile::Compiled, exchangers::Exchangers, press, repermission};
 use crate::{
     app::App,
     domain::{
-        campaigns::DeliveryState,
+        campaigns::{CampaignKind, DeliveryState},
         eligibility::{Decision, Outcome},
         providers,
     },
@@ -38,18 +38,19 @@ pub async fn step(app: &App, campaign: &Compiled, exchangers: &Exchangers) -> st
     if row.enqueued_at.is_some() {
         return Ok(Step::Ended);
     }
+    if campaign.file.kind == CampaignKind::Repermission
+        && let Some(plan) = store::repermission::of_campaign(&mut tx, campaign.id).await?
+    {
+        drop(tx);
+        return repermission::ask::step(app, campaign, exchangers, &row, &plan).await;
+    }
     let page = audience::page(&mut tx, &app.rules, campaign, row.enqueue_after, now).await?;
     drop(tx);
 
-    let sendable = page.asked.iter().filter(|(_, decision)| matches!(decision.outcome, Outcome::Send(_)));
-    let domains: Vec<&str> = sendable.map(|(contact, _)| domain(contact)).collect();
-    let groups = exchangers.groups(app, &domains).await?;
-    let by_zone = !campaign.windows(app).is_empty();
-    let decided = |(contact, decision): &(Contact, Decision)| Decided {
-        zone: if by_zone { zone(app, contact) } else { String::new() },
-        ..decided(contact, decision, &groups)
-    };
-    let rows: Vec<Decided> = page.asked.iter().map(decided).collect();
+    let sendable = page.asked.iter().filter(|(_, decision)| decision.outcome.is_send());
+    let domains: Vec<&str> = sendable.map(|(contact, _)| domain(&contact.address)).collect();
+    let places = Places::of(app, campaign, exchangers, &domains).await?;
+    let rows: Vec<Decided> = page.asked.iter().map(|(contact, decision)| places.decided(contact, decision)).collect();
     let now = now.as_millisecond();
     let (to, ended_at) = page.last.map_or((row.enqueue_after, Some(now)), |last| (last, None));
     let mut tx = app.db.write().await?;
@@ -61,32 +62,54 @@ pub async fn step(app: &App, campaign: &Compiled, exchangers: &Exchangers) -> st
     Ok(if ended_at.is_some() { Step::Ended } else { Step::More })
 }
 
-/// The time zone whose hours a contact keeps: its own, if it is known and not the controller's.
-fn zone(app: &App, contact: &Contact) -> String {
-    let known = TimeZone::get(&contact.time_zone).ok().filter(|_| !contact.time_zone.is_empty());
-    let other = known.filter(|zone| zone.iana_name() != app.tz().iana_name());
-    other.and_then(|zone| zone.iana_name().map(str::to_owned)).unwrap_or_default()
+/// What tells a contact's place in the queue: its provider group, and the time zone whose hours it keeps.
+pub(super) struct Places<'a> {
+    app: &'a App,
+    by_zone: bool,
+    groups: HashMap<String, &'static str>,
 }
 
-fn domain(contact: &Contact) -> &str {
-    contact.address.rsplit('@').next().unwrap_or_default()
-}
-
-fn decided(contact: &Contact, decision: &Decision, groups: &HashMap<String, &'static str>) -> Decided {
-    let domain = domain(contact);
-    let group = groups.get(domain).copied().unwrap_or_else(|| providers::group_of_domain(domain));
-    Decided {
-        contact_id: contact.id,
-        address_hash: contact.address_hash,
-        state: match decision.outcome {
-            Outcome::Send(_) => DeliveryState::Queued,
-            Outcome::Block(_) => DeliveryState::Blocked,
-        },
-        code: decision.outcome.code(),
-        tracking: decision.tracking.as_str(),
-        rules_version: decision.rules_version,
-        relationship: contact.relationship,
-        provider_group: group.to_owned(),
-        zone: String::new(),
+impl<'a> Places<'a> {
+    /// Those of people with addresses at `domains`.
+    pub(super) async fn of(
+        app: &'a App,
+        campaign: &Compiled,
+        exchangers: &Exchangers,
+        domains: &[&str],
+    ) -> store::Result<Places<'a>> {
+        let groups = exchangers.groups(app, domains).await?;
+        Ok(Places { app, by_zone: !campaign.windows(app).is_empty(), groups })
     }
+
+    /// A contact and its decision as a delivery.
+    pub(super) fn decided(&self, contact: &Contact, decision: &Decision) -> Decided {
+        let domain = domain(&contact.address);
+        let group = self.groups.get(domain).copied().unwrap_or_else(|| providers::group_of_domain(domain));
+        Decided {
+            contact_id: contact.id,
+            address_hash: contact.address_hash,
+            state: match decision.outcome {
+                Outcome::Send(_) => DeliveryState::Queued,
+                Outcome::Block(_) => DeliveryState::Blocked,
+            },
+            code: decision.outcome.code(),
+            tracking: decision.tracking.as_str(),
+            rules_version: decision.rules_version,
+            relationship: contact.relationship,
+            provider_group: group.to_owned(),
+            zone: if self.by_zone { self.zone(contact) } else { String::new() },
+        }
+    }
+
+    /// The time zone whose hours a contact keeps: its own, if it is known and not the controller's.
+    fn zone(&self, contact: &Contact) -> String {
+        let known = TimeZone::get(&contact.time_zone).ok().filter(|_| !contact.time_zone.is_empty());
+        let other = known.filter(|zone| zone.iana_name() != self.app.tz().iana_name());
+        other.and_then(|zone| zone.iana_name().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
+/// What stands after the @ of an address.
+pub(super) fn domain(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or_default()
 }

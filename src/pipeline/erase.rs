@@ -12,7 +12,7 @@ use crate::{
     store::{
         self, Tx,
         consents::{self, Consent, ConsentPurpose},
-        contacts, deliveries, events, opens, requests, subscriptions, suppressions,
+        contacts, deliveries, events, opens, repermission, requests, subscriptions, suppressions,
     },
 };
 
@@ -36,6 +36,7 @@ pub async fn erase(
     now: Timestamp,
 ) -> store::Result<Option<Erased>> {
     suppressions::lock(tx, &[suppress::hash_slot(hash)].into()).await?;
+    repermission::forget_person(tx, hash).await?;
     let Some(contact) = contacts::by_hash(tx, hash).await? else {
         return Ok(None);
     };

@@ -21,6 +21,7 @@ pub mod preferences;
 pub mod preflight;
 pub mod press;
 pub mod preview;
+pub mod repermission;
 pub mod report;
 pub mod requests;
 pub mod stops;

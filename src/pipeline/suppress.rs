@@ -496,5 +496,7 @@ fn event(entry: &Entry, now: Timestamp) -> Option<Event> {
         SuppressionReason::HardBounce | SuppressionReason::SoftLimit | SuppressionReason::Manual => return None,
     };
     let (campaign_id, address_hash) = (entry.campaign_id?, entry.hash()?);
-    Some(Event { campaign_id, kind, class: "", address_hash, at: entry.at.unwrap_or(now.as_millisecond()) })
+    // A no to the question of a re-permission is told apart from a press on the link to stop.
+    let class = if entry.reason == SuppressionReason::Objection { "objection" } else { "" };
+    Some(Event { campaign_id, kind, class, address_hash, at: entry.at.unwrap_or(now.as_millisecond()) })
 }

@@ -179,6 +179,17 @@ const HEARD: Sql = Sql::same(
      WHERE id = $1",
 );
 
+const INFORM: Sql = Sql::same(
+    "UPDATE contact SET informed = $2, changed_at = $3, version = version + 1
+     WHERE address_hash = $1 AND informed <> $2",
+);
+
+/// Notes that a person was given the information of articles 13 and 14 (GD-3).
+pub async fn inform(tx: &mut Tx, hash: AddressHash, now: i64) -> Result<()> {
+    let sql = INFORM.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(hash.0.as_slice()).bind(true).bind(now).execute(c).await.map(|_| ()))
+}
+
 /// Adds contacts, or changes those that have the same address hash. Never touches a refusal or a pause.
 pub async fn save(tx: &mut Tx, contacts: &[Contact]) -> Result<()> {
     if contacts.is_empty() {

@@ -12,6 +12,8 @@ words! {
         Unsubscribe = "unsubscribe",
         /// The person complained.
         Complaint = "complaint",
+        /// The person said yes to the question of a re-permission.
+        Yes = "yes",
         /// The pixel was fetched.
         Open = "open",
         /// A tracked link was followed.

@@ -22,6 +22,7 @@ pub mod lanes;
 pub mod opens;
 pub mod outcomes;
 pub mod products;
+pub mod repermission;
 pub mod requests;
 pub mod stops;
 pub mod subscriptions;

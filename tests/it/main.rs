@@ -28,6 +28,7 @@ mod postgres;
 mod program;
 mod public;
 mod race;
+mod repermission;
 mod same_keys;
 mod sending;
 mod serving;

@@ -41,6 +41,11 @@ impl Program {
         Program { folder: world.folder().to_owned(), env }
     }
 
+    /// The program in a folder of its own, with no setting at all.
+    pub fn in_folder(folder: &std::path::Path) -> Program {
+        Program { folder: folder.to_owned(), env: Vec::new() }
+    }
+
     /// The same with one more setting, or another value of one.
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Program {
         self.env.retain(|(n, _)| *n != name);

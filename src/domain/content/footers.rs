@@ -60,6 +60,8 @@ const LINKS: usize = 4;
 fn links<'a>(injected: &Injected<'a>) -> [Option<&'a str>; LINKS] {
     let Injected {
         basis: _,
+        // A message with a question is rendered as a whole.
+        answer_url: _,
         unsubscribe_url,
         preferences_url,
         why_url,

@@ -236,6 +236,7 @@ fn probe(file: &CampaignFile, frozen: &Frozen) -> Result<Vec<Finding>, Problems>
         preferences_url: None,
         why_url: None,
         view_url: None,
+        answer_url: None,
         source: None,
         source_kind: SourceKind::DirectForm,
         collected_at: None,

@@ -13,6 +13,7 @@ mod lint;
 mod markdown;
 mod plain;
 mod protect;
+mod question;
 mod sentences;
 mod wording;
 
@@ -103,6 +104,8 @@ pub struct Injected<'a> {
     pub why_url: Option<&'a str>,
     /// Opens the message in a browser, if there is such a page.
     pub view_url: Option<&'a str>,
+    /// Opens the page where the question of a re-permission is answered; none for other messages.
+    pub answer_url: Option<&'a str>,
     /// Where the address comes from, in the words of the import.
     pub source: Option<&'a str>,
     /// Kind of that source.
@@ -219,8 +222,10 @@ impl Message {
         let lang = self.frozen.lang(contact);
         let words = self.words(contact, injected)?;
         let footer = footer::paragraphs(&self.frozen, contact.get("country"), injected, lang);
-        let html = words.html(&self.engine, Value::from_safe_string(footer::html(&footer, lang)))?;
-        let text = words.text(&self.engine, Value::from(footer::text(&footer)))?;
+        let html_footer = question::html(&self.frozen, injected, lang) + &footer::html(&footer, lang);
+        let text_footer = question::text(&self.frozen, injected, lang) + &footer::text(&footer);
+        let html = words.html(&self.engine, Value::from_safe_string(html_footer))?;
+        let text = words.text(&self.engine, Value::from(text_footer))?;
         Ok(Rendered { subject: words.subject, html, text })
     }
 
@@ -228,7 +233,10 @@ impl Message {
     /// for a person. Errors: as [`Message::render`].
     pub fn print(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Printed, RenderError> {
         let plain = |Rendered { subject, html, text }| Printed { subject, html: Html::Plain(html), text };
-        let Some((engine, footers)) = &self.stencils else { return self.render(contact, injected).map(plain) };
+        // A question is put to few, and not as fast: its words are not prepared.
+        let Some((engine, footers)) = self.stencils.as_ref().filter(|_| injected.answer_url.is_none()) else {
+            return self.render(contact, injected).map(plain);
+        };
         let lang = self.frozen.lang(contact);
         let footer = footers.of(&self.frozen, contact.get("country"), injected, lang);
         let words = self.words(contact, injected)?;

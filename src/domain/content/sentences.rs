@@ -156,11 +156,11 @@ pub(super) fn notice(frozen: &Frozen, basis: Basis, country: Option<&str>, lang:
             lang.pick("Vos droits", "Your rights"),
             lang.pick(
                 format!(
-                    "accès, rectification, effacement, limitation, opposition{} : {contact}",
+                    "accès, rectification, effacement, limitation, opposition{} : {contact} ; nous répondons dans un délai d'un mois",
                     consent_rights(basis, lang)
                 ),
                 format!(
-                    "access, rectification, erasure, restriction, objection{}: {contact}",
+                    "access, rectification, erasure, restriction, objection{}: {contact}; we answer within one month",
                     consent_rights(basis, lang)
                 ),
             ),

@@ -81,6 +81,7 @@ fn injected() -> Injected<'static> {
         preferences_url: None,
         why_url: None,
         view_url: None,
+        answer_url: None,
         source: Some("Salon de Lyon 2025"),
         source_kind: SourceKind::Event,
         collected_at: Some(date(2025, 3, 18)),

@@ -11,6 +11,7 @@ mod consent;
 mod data;
 mod facts;
 mod information;
+mod keeping;
 mod remedies;
 mod retention;
 mod sentences;
@@ -24,6 +25,7 @@ mod properties;
 pub use codes::{Basis, Reason, Tracking};
 pub use facts::{Person, Rules, Settings};
 pub use silence::{is_inactive, last_sign};
+pub use keeping::must_go;
 
 use jiff::{Timestamp, civil::Date};
 

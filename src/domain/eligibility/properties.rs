@@ -261,6 +261,33 @@ proptest! {
             prop_assert_eq!(terms.tracking, TrackingRequest::Individual);
         }
     }
+
+    /// RP-5, RP-4: where the law asks for consent, a consumer gets the question with a proven one or as a
+    /// customer inside the soft opt-in, and in no other way.
+    #[test]
+    fn a_consumer_without_proven_consent_is_never_asked(
+        mut person in any_person(), mut terms in any_terms(), now in any_now(), settings in any_settings(),
+    ) {
+        terms.kind = CampaignKind::Repermission;
+        person.kind = ContactKind::Consumer;
+        let rules = Rules { settings, ..rules() };
+        let Outcome::Send(basis) = decide(&rules, &terms, &person, now).outcome else { return Ok(()) };
+        let proves = |event: &ConsentEvent| {
+            event.state == ConsentState::Granted && event.product.as_deref() == Some(terms.product.as_str())
+                && event.at.is_some_and(|at| at <= now) && matches!(event.proof, Proof::Full | Proof::Doi | Proof::PartnerNamed)
+        };
+        let customer = matches!(person.relationship, Relationship::Customer | Relationship::FormerCustomer)
+            || (person.regime == "GB" && person.relationship == Relationship::Negotiation);
+        let inside = customer && person.similar && person.same_entity && person.refusal_offered && !person.source.is_indirect();
+        match basis {
+            Basis::Consent => prop_assert!(person.consents.iter().any(proves)),
+            Basis::SoftOptIn => prop_assert!(inside),
+            basis => prop_assert!(
+                (basis == Basis::OptOutUs && person.regime == "US") || (basis == Basis::ImpliedConsent && person.regime == "CA"),
+                "{basis} in {}", person.regime
+            ),
+        }
+    }
 }
 
 const NOW: &str = "2026-11-18T09:00:00Z";

@@ -85,6 +85,11 @@ impl Evidence {
         self.mdy |= number(second) > 12 && fits(second, first);
     }
 
+    /// What two columns of a file prove together.
+    pub fn and(self, other: Evidence) -> Evidence {
+        Evidence { dmy: self.dmy || other.dmy, mdy: self.mdy || other.mdy }
+    }
+
     /// The order, `said` by an argument or else proven.
     pub fn order(self, said: Option<DateOrder>) -> Order {
         match (said, self.dmy, self.mdy) {

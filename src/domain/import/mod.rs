@@ -5,6 +5,7 @@
 pub mod columns;
 pub mod countries;
 pub mod dates;
+pub mod headers;
 pub mod lines;
 pub mod roles;
 pub mod sensitive;

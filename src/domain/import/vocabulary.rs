@@ -89,7 +89,27 @@ pub const REFUSAL: Vocabulary<bool> = &[
             "desabonnee",
         ],
     ),
-    (Some(false), &["no", "non", "false", "faux", "0", "n", "never", "jamais"]),
+    (
+        Some(false),
+        &[
+            "no",
+            "non",
+            "false",
+            "faux",
+            "0",
+            "n",
+            "never",
+            "jamais",
+            // What a column of states says of those who have not refused.
+            "actif",
+            "active",
+            "abonne",
+            "abonnee",
+            "inscrit",
+            "inscrite",
+            "subscribed",
+        ],
+    ),
 ];
 
 /// `kind`.

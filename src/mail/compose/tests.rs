@@ -401,6 +401,7 @@ proptest! {
             preferences_url: None,
             why_url: Some("https://u.example/w/1"),
             view_url: Some("https://u.example/v/1"),
+            answer_url: None,
             source: Some(&source),
             source_kind: SourceKind::Partner,
             collected_at: None,

@@ -45,6 +45,8 @@ pub struct Ended {
     pub kind: CampaignKind,
     /// Slug of its product.
     pub product: String,
+    /// The message carried the full notice of articles 13 and 14.
+    pub art14_notice: bool,
     /// Keyed hash of the address.
     pub address_hash: AddressHash,
     /// Its provider group.
@@ -75,6 +77,7 @@ impl Ended {
             campaign_id: job.campaign.id,
             kind: job.campaign.file.kind,
             product: job.campaign.file.product.clone(),
+            art14_notice: job.campaign.file.art14_notice,
             address_hash: job.address_hash,
             group: Arc::clone(job.turn.place.group()),
             class,
@@ -303,6 +306,10 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
         }
         if end.outcome.state == DeliveryState::Accepted && end.kind == CampaignKind::Repermission {
             facts::note_asked(tx, end.address_hash, &end.product, now.as_millisecond()).await?;
+            // The person has been informed now, if they were not before (RP-3).
+            if end.art14_notice {
+                contacts::inform(tx, end.address_hash, now.as_millisecond()).await?;
+            }
         }
     }
     Ok(())

@@ -137,6 +137,8 @@ struct Draft<'a> {
     view_url: String,
     unsubscribe_mailto: Option<String>,
     marks: Marks,
+    /// Where the question of a re-permission is answered.
+    answer_url: Option<String>,
 }
 
 impl<'a> Draft<'a> {
@@ -166,6 +168,7 @@ impl<'a> Draft<'a> {
             view_url: link('v', TokenPurpose::View),
             unsubscribe_mailto: unsubscribe_mailto(app, &token),
             marks: Marks::new(app, campaign, contact, &permit, base, copy != Copy::Real),
+            answer_url: (campaign.file.kind == CampaignKind::Repermission).then(|| link('a', TokenPurpose::Answer)),
             token,
         })
     }
@@ -177,6 +180,7 @@ impl<'a> Draft<'a> {
             preferences_url: Some(&self.preferences_url),
             why_url: Some(&self.why_url),
             view_url: Some(&self.view_url),
+            answer_url: self.answer_url.as_deref(),
             source: Some(self.contact.source.as_str()).filter(|s| !s.is_empty()),
             source_kind: self.contact.source_kind,
             collected_at: Dated::read(&self.contact.collected_at).known().map(|when| when.local_date(self.app.tz())),

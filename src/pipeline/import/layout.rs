@@ -66,7 +66,7 @@ impl Layout {
 }
 
 /// The header's cells. `sep=;` before it is for spreadsheet programs only.
-fn header(records: &mut Records<impl Read>, record: &mut Record) -> Result<Vec<String>, ImportError> {
+pub fn header(records: &mut Records<impl Read>, record: &mut Record) -> Result<Vec<String>, ImportError> {
     let mut first = true;
     loop {
         if !records.next(record)? {
@@ -79,7 +79,8 @@ fn header(records: &mut Records<impl Read>, record: &mut Record) -> Result<Vec<S
     Ok(record.cells().iter().map(|name| name.trim().to_owned()).collect())
 }
 
-fn sample(source: &mut Source) -> io::Result<Vec<u8>> {
+/// The beginning of a file, up to the end of a line.
+pub fn sample(source: &mut Source) -> io::Result<Vec<u8>> {
     let mut sample = Vec::new();
     source.text.seek(SeekFrom::Start(source.start))?;
     (&source.text).take(SAMPLE).read_to_end(&mut sample)?;
@@ -93,7 +94,7 @@ fn sample(source: &mut Source) -> io::Result<Vec<u8>> {
 
 /// The separator under which the header has the most names that are known, then under which the first
 /// records are as wide as the header. None: there is no record at all.
-fn delimiter(sample: &[u8], options: &Options, products: &[String]) -> io::Result<Option<u8>> {
+pub fn delimiter(sample: &[u8], options: &Options, products: &[String]) -> io::Result<Option<u8>> {
     let named: Vec<String> =
         options.mapping.map.iter().map(|(column, _)| column).chain(&options.mapping.ignore).map(|c| fold(c)).collect();
     let is_known = |name: &str| Field::named(name, products).is_ok() || named.contains(&fold(name));

@@ -5,9 +5,9 @@
 //! instant, the same command goes on where it was. An import adds refusals and never lifts one.
 
 mod batch;
-mod layout;
+pub(super) mod layout;
 pub(super) mod merge;
-mod reading;
+pub(super) mod reading;
 pub(super) mod records;
 pub(super) mod report;
 pub(super) mod source;

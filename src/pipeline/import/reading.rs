@@ -115,7 +115,8 @@ impl Reading {
     }
 }
 
-fn whole_line(fault: RecordFault) -> Fault {
+/// What is wrong with a line as a whole, in words.
+pub fn whole_line(fault: RecordFault) -> Fault {
     let (code, message) = match fault {
         RecordFault::Quote => (
             FaultCode::Quote,

@@ -1,5 +1,6 @@
 //! Pages and endpoints of recipients: no login, cookie or script, and nothing changes by GET or HEAD.
 
+pub mod answer;
 pub mod body;
 mod desk;
 pub(super) mod language;
@@ -36,6 +37,7 @@ use super::watch::{Looks, looks};
 use crate::{
     app::App,
     domain::tokens::{Purpose, Token},
+    pipeline::repermission::bundle,
     store::suppressions,
 };
 
@@ -129,6 +131,8 @@ fn links() -> Router<Public> {
         .route("/i/{token}", get(track::pixel))
         .route("/l/{token}/{number}", get(track::follow))
         .route("/api/openapi.json", get(openapi))
+        .route("/a/{token}", get(answer::show).post(answer::press).fallback(form_not_allowed))
+        .route("/.well-known/ouinon-audit-key", get(audit_key))
         .route("/public.css", get(style))
         .route("/robots.txt", get(|| async { "User-agent: *\nDisallow: /\n" }))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -140,6 +144,9 @@ fn links() -> Router<Public> {
 /// The document of these routes (OpenAPI 3.1).
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+/// The public half of the key that signs evidence, for whoever is to check some.
+async fn audit_key(State(public): State<Public>) -> String {
+    format!("{}\n", bundle::published(&public.app.keys.audit))
 }
 
 async fn style() -> Response {

@@ -97,9 +97,6 @@ const WITHOUT_CODE: &[(&str, &str)] = &[
     ("SUP-2", "is kept by the recipients' pages as a whole"),
     ("TRK-7", "tells of a window that is closed: nothing is granted by it"),
     ("TRK-9", "asks for no more than the consent that everybody is asked for"),
-    ("RP-2", "is every suppression's: re-permission takes each step of marketing"),
-    ("RP-8", "comes with the answers to a re-permission"),
-    ("RP-9", "comes with the commands of re-permission"),
 ];
 
 #[test]
