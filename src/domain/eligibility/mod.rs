@@ -24,8 +24,8 @@ mod properties;
 
 pub use codes::{Basis, Reason, Tracking};
 pub use facts::{Person, Rules, Settings};
-pub use silence::{is_inactive, last_sign};
 pub use keeping::must_go;
+pub use silence::{is_inactive, last_sign};
 
 use jiff::{Timestamp, civil::Date};
 

@@ -18,8 +18,14 @@ use super::{
 use crate::{
     app::App,
     domain::{
-        address::AddressHash, contacts::SourceKind, content::Injected, eligibility::Basis, lang::Lang,
-        merge::MergeContact, regimes::RULES_VERSION, rulebook,
+        address::AddressHash,
+        contacts::SourceKind,
+        content::{Injected, Tracks},
+        eligibility::Basis,
+        lang::Lang,
+        merge::MergeContact,
+        regimes::RULES_VERSION,
+        rulebook,
     },
     pipeline::compile::{Compiled, Unusable},
     store::{
@@ -129,6 +135,7 @@ async fn wording(app: &App, campaign: i64, members: &mut Vec<Member>) -> Result<
             source_kind: SourceKind::BusinessCard,
             collected_at: None,
             test: false,
+            tracks: Tracks::default(),
         };
         let person = MergeContact {
             email: "personne@exemple.example".to_owned(),

@@ -16,8 +16,8 @@ use crate::{
     app::App,
     domain::{
         address::AddressHash,
-        campaigns::Terms,
-        eligibility::{self, Decision, Outcome, Person, Reason},
+        campaigns::{CampaignKind, Terms},
+        eligibility::{self, Basis, Decision, Outcome, Person, Reason},
         import::lines::{FaultCode, Line},
         repermission::{DUPLICATE, Group, UNUSABLE_ROW, missing::Fact, union},
         rulebook,
@@ -154,7 +154,7 @@ impl<'a> Judge<'a> {
             let valid = || lines.iter().filter(|(_, line)| line.fault.is_none());
             let consents: Vec<_> = valid().flat_map(|(_, line)| &line.consents).collect();
             person::add_words(&mut person, &refusals, &consents, &at);
-            let decision = eligibility::decide(&self.app.rules, self.terms, &person, self.as_of);
+            let decision = self.decide(&person);
             let verdict = of_decision(&decision);
             let group = verdict.group;
             if valid().next().is_some() {
@@ -176,6 +176,18 @@ impl<'a> Judge<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The decision about the question. Whoever was asked lately and said yes needs no question: the pause
+    /// between two of them hides no consent.
+    fn decide(&self, person: &Person) -> Decision {
+        let decision = eligibility::decide(&self.app.rules, self.terms, person, self.as_of);
+        if decision.outcome != Outcome::Block(Reason::RepermissionCooldown) {
+            return decision;
+        }
+        let mail = Terms { kind: CampaignKind::Marketing, ..self.terms.clone() };
+        let without = eligibility::decide(&self.app.rules, &mail, person, self.as_of);
+        if without.outcome == Outcome::Send(Basis::Consent) { without } else { decision }
     }
 
     /// What has been refused by now holds, whatever instant the plan is made for.

@@ -144,6 +144,8 @@ fn links() -> Router<Public> {
 /// The document of these routes (OpenAPI 3.1).
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
 /// The public half of the key that signs evidence, for whoever is to check some.
 async fn audit_key(State(public): State<Public>) -> String {
     format!("{}\n", bundle::published(&public.app.keys.audit))
