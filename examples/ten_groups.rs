@@ -138,11 +138,10 @@ async fn main() {
         let expected = if group == "orange" { DeliveryState::Bounced } else { DeliveryState::Accepted };
         assert_eq!(now[group], BTreeMap::from([(expected, each as i64)]), "{group}");
     }
-    let copies = copies.lock().unwrap();
+    let copies = copies.lock().unwrap().clone();
     assert!(copies.values().all(|n| *n == 1), "nobody gets two");
     assert_eq!(copies.len(), 9 * each, "everybody but those refused has one");
     println!("everybody in the right state, one copy each");
-    drop(copies);
     let mut tx = app.db.read().await.unwrap();
     println!(
         "groups that still recover: {:?}",

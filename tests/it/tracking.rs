@@ -335,7 +335,8 @@ on_both! {
         let mut tx = world.db().read().await.unwrap();
         let compiled = ouinon::pipeline::compile::Compiled::of_row(&world.app, &mut tx, &row).await.unwrap();
         drop(tx);
-        while ouinon::pipeline::enqueue::step(&world.app, &compiled).await.unwrap() == ouinon::pipeline::enqueue::Step::More {}
+        let exchangers = ouinon::pipeline::exchangers::Exchangers::new(None);
+        while ouinon::pipeline::enqueue::step(&world.app, &compiled, &exchangers).await.unwrap() == ouinon::pipeline::enqueue::Step::More {}
         world.advance(60);
         say(world, &people["early"], ConsentPurpose::Tracking, ConsentState::Withdrawn).await;
         world.send("seen").await;

@@ -88,7 +88,7 @@ mod tests {
             tracking: TrackingConsent::None,
             repermission_last_at: Dated::Unknown,
             paused_until: None,
-            sunset: false,
+            last_open: None,
         }
     }
 

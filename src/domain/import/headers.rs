@@ -45,6 +45,7 @@ pub fn reads(field: &Field, value: &str, tz: &TimeZone) -> bool {
         Field::Tracking => look_up(words::TRACKING, value).is_ok(),
         Field::Country => countries::code(value).is_some(),
         Field::Language => words::language(value).is_ok(),
+        Field::TimeZone => TimeZone::get(value).is_ok(),
         Field::Informed => look_up(words::YES_NO, value).is_ok() || date(value),
         Field::Similar | Field::SameEntity | Field::RefusalOffered => look_up(words::YES_NO, value).is_ok(),
         Field::UnsubscribedAt => look_up(words::REFUSAL, value).is_ok() || date(value),

@@ -175,10 +175,8 @@ async fn queue(
     let hashes: Vec<AddressHash> = contacts.iter().map(|contact| contact.address_hash).collect();
     let stored = contacts::by_hashes(&mut tx, &hashes).await?;
     let decision_of = |hash: AddressHash| people.iter().find(|(c, _)| c.address_hash == hash).map(|(_, d)| d);
-    let rows: Vec<_> = stored
-        .iter()
-        .filter_map(|contact| Some(places.decided(contact, decision_of(contact.address_hash)?)))
-        .collect();
+    let rows: Vec<_> =
+        stored.iter().filter_map(|contact| Some(places.decided(contact, decision_of(contact.address_hash)?))).collect();
     debug_assert!(rows.iter().all(|row| row.state == DeliveryState::Queued));
     deliveries::enqueue(&mut tx, campaign.id, &rows, now.as_millisecond()).await?;
     repermission::asked(&mut tx, plan.id, &codes).await?;

@@ -61,6 +61,7 @@ fn stated(contact: &Contact) -> Facts {
         job_title: text(&contact.job_title),
         country: countries::code(&contact.country),
         language: text(&contact.language),
+        time_zone: text(&contact.time_zone),
         source: text(&contact.source),
         source_kind: Some(contact.source_kind).filter(|kind| *kind != SourceKind::Unknown),
         collected_at: date(&contact.collected_at),
@@ -132,6 +133,7 @@ impl Kept {
             ("company", &facts.company),
             ("job_title", &facts.job_title),
             ("language", &facts.language),
+            ("time_zone", &facts.time_zone),
             ("source", &facts.source),
         ];
         kept.extend(texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))));
@@ -177,6 +179,7 @@ impl Kept {
             job_title: text("job_title"),
             country: text("country").and_then(|code| countries::code(&code)),
             language: text("language"),
+            time_zone: text("time_zone"),
             source: text("source"),
             source_kind: self.source_kind,
             collected_at: date("collected_at"),
