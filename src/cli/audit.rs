@@ -31,7 +31,7 @@ pub async fn run(command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> 
             if json {
                 output::json(&serde_json::json!({ "public_key": key }))?;
             } else {
-                println!("{key}");
+                say!("{key}");
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -50,19 +50,19 @@ pub async fn run(command: AuditCommand, json: bool) -> anyhow::Result<ExitCode> 
 
 fn print(verified: &bundle::Verified, key_given: bool, lang: Lang) {
     if !verified.valid {
-        println!("{}", lang.pick("NE VÉRIFIE PAS :", "DOES NOT VERIFY:"));
-        verified.problems.iter().for_each(|problem| println!("  {problem}"));
+        say!("{}", lang.pick("NE VÉRIFIE PAS :", "DOES NOT VERIFY:"));
+        verified.problems.iter().for_each(|problem| say!("  {problem}"));
         return;
     }
-    println!(
+    say!(
         "{}",
         lang.pick("Intact : chaque octet est celui qui a été signé.", "Intact: every byte is the one that was signed.")
     );
-    println!("  {} {}", lang.pick("plan", "plan"), verified.plan);
-    println!("  {} {}", lang.pick("signé le", "signed at"), verified.signed_at);
-    println!("  {} {}", lang.pick("clé", "key"), verified.public_key);
+    say!("  {} {}", lang.pick("plan", "plan"), verified.plan);
+    say!("  {} {}", lang.pick("signé le", "signed at"), verified.signed_at);
+    say!("  {} {}", lang.pick("clé", "key"), verified.public_key);
     if !key_given {
-        println!("{}", lang.pick(
+        say!("{}", lang.pick(
             "Comparez cette clé avec celle que l'expéditeur publie (/.well-known/ouinon-audit-key), ou donnez-la avec --key.",
             "Compare this key with the one that the sender publishes (/.well-known/ouinon-audit-key), or pass it with --key.",
         ));

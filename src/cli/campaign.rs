@@ -13,8 +13,6 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::Serialize;
 
 use self::watch::{answer_status, line, watch};
-use super::output::say;
-use super::output::say_bare;
 use super::{Failure, output};
 use crate::{
     app::App,

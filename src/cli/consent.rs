@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::output::say;
 use super::{Failure, contact, output, product};
 use crate::{
     app::App,

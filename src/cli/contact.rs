@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use comfy_table::Table;
 
-use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,

@@ -13,7 +13,6 @@ use clap::Subcommand;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,

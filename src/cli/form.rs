@@ -4,7 +4,6 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Subcommand;
 
-use super::output::say;
 use super::{Failure, output, product};
 use crate::{
     app::App,

@@ -5,7 +5,6 @@ use std::{fs::File, io::Write, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::output::say;
 use super::{configuration, output};
 use crate::{app::App, clock::Clock};
 

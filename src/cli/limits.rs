@@ -1,6 +1,5 @@
 //! `ouinon limits …`
 
-use crate::cli::output::say;
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Subcommand;

@@ -2,6 +2,10 @@
 //!
 //! Exit codes: 0 done; 1 failed; 2 wrong usage or bad input; 3 refused by a rule.
 
+// First: its macros are known to those behind it.
+#[macro_use]
+pub mod output;
+
 pub mod audit;
 pub mod campaign;
 pub mod consent;
@@ -14,7 +18,6 @@ pub mod form;
 pub mod import;
 pub mod init;
 pub mod limits;
-pub mod output;
 pub mod product;
 pub mod repermission;
 pub mod request;

@@ -18,7 +18,6 @@ macro_rules! say {
         $crate::cli::output::write(format_args!("{}\n", format_args!($($text)*)))
     };
 }
-pub(crate) use say;
 
 /// As `say!`, without a line end.
 macro_rules! say_bare {
@@ -26,7 +25,6 @@ macro_rules! say_bare {
         $crate::cli::output::write(format_args!($($text)*))
     };
 }
-pub(crate) use say_bare;
 
 /// Writes on stdout. When nobody reads any more the process ends, quietly; when it cannot be written for
 /// another reason (a full disk), with a failure.

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::output::say;
 use super::{Failure, output};
 use crate::{
     app::App,

@@ -1,6 +1,5 @@
 //! `ouinon serve`
 
-use crate::cli::output::say;
 use std::{
     io::Write,
     net::{IpAddr, SocketAddr},

@@ -6,7 +6,6 @@ use anyhow::Context;
 use clap::{ArgGroup, Args, Subcommand};
 use jiff::Timestamp;
 
-use super::output::say;
 use super::{Failure, contact, import, output, product};
 use crate::{
     app::App,

@@ -79,7 +79,7 @@ pub fn whom_of_hash(text: &str, said: Option<HashKind>) -> Result<Whom, String> 
 
 /// The columns of an exported list, which an import reads back.
 pub const COLUMNS: [&str; 10] =
-    ["scope", "address", "domain", "hash", "key", "product", "reason", "origin", "at", "note"];
+    ["scope", "address", "domain", "hash", "product", "reason", "origin", "at", "note", "key"];
 
 /// What stands for an instant that nobody knows: an empty one would be read as now.
 pub const UNKNOWN: &str = "unknown";
@@ -147,13 +147,13 @@ fn row(entry: &Entry, hashed: bool, key: &str) -> [String; 10] {
         if plain { entry.address.clone() } else { String::new() },
         entry.domain.clone(),
         hash.clone(),
-        // A hash under another key matches nobody: it carries the fingerprint of its own.
-        if !plain && hash.starts_with("hmac:") { key.to_owned() } else { String::new() },
         entry.product.clone(),
         entry.reason.as_str().to_owned(),
         entry.origin.as_str().to_owned(),
         at.map_or_else(|| UNKNOWN.to_owned(), |at| at.to_string()),
         entry.note.clone(),
+        // A hash under another key matches nobody: it carries the fingerprint of its own.
+        if !plain && hash.starts_with("hmac:") { key.to_owned() } else { String::new() },
     ]
 }
 

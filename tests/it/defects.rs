@@ -57,7 +57,9 @@ on_both! {
         let theirs = Program::beside(world)
             .with("OUINON_DATA_DIR", folder.display().to_string())
             .with("OUINON_DATABASE_URL", format!("sqlite:{}", folder.join("o.db").display()));
-        let refused = theirs.json(&["suppress", "import", &file]);
+        let output = theirs.run(&["suppress", "import", &file, "--json"]);
+        assert_eq!(output.status.code(), Some(1), "nothing of it was imported");
+        let refused: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(refused["refused"], 1, "{refused}");
         let refusal = &refused["refusals"][0];
         assert_eq!((&refusal["column"], &refusal["code"]), (&"key".into(), &"other_key".into()), "{refusal}");

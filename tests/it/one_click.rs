@@ -322,7 +322,8 @@ on_both! {
         }
         only(world).await;
         Arc::make_mut(&mut world.app.config).public.url = Some("http://127.0.0.1:8025".into());
-        assert_eq!(ask_from(world, "127.0.0.1", "POST", &link, &said("http")).await.0, 200);
+        assert_eq!(ask_from(world, "127.0.0.1", "POST", &link, &[]).await.0, 200);
+        assert_eq!(ask_from(world, "127.0.0.1", "POST", &link, &said("http")).await.0, 403, "a believed proxy says http");
         assert_eq!(ask_from(world, "198.51.100.7", "POST", &link, &[]).await.0, 403);
     }
 

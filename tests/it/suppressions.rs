@@ -272,12 +272,12 @@ on_both! {
         let hex = hash(world, PERSON).to_hex();
         let mut csv = Vec::new();
         assert_eq!(suppression_list::export_csv(world.db(), false, world.app.keys.suppression_print(), &mut csv).await.expect("written"), 3);
-        let at = world.app.now();
+        let (at, print) = (world.app.now(), world.app.keys.suppression_print());
         assert_eq!(String::from_utf8(csv).expect("text"), format!(
-            "scope,address,domain,hash,product,reason,origin,at,note\n\
-             global,'+tag@example.org,,,,manual,one_click,{at},'=1+1\n\
-             hash,,,hmac:{hex},,manual,one_click,{at},\"a \"\"quoted\"\", word\"\n\
-             domain,,example.com,,,manual,one_click,unknown,\n"));
+            "scope,address,domain,hash,product,reason,origin,at,note,key\n\
+             global,'+tag@example.org,,,,manual,one_click,{at},'=1+1,\n\
+             hash,,,hmac:{hex},,manual,one_click,{at},\"a \"\"quoted\"\", word\",{print}\n\
+             domain,,example.com,,,manual,one_click,unknown,,\n"));
         let mut json = Vec::new();
         suppression_list::export_json(world.db(), true, world.app.keys.suppression_print(), &mut json).await.expect("written");
         let rows: Vec<serde_json::Value> = serde_json::from_slice(&json).expect("JSON");

@@ -1,6 +1,5 @@
 //! Where a campaign stands and how it goes: once, or again every second.
 
-use crate::cli::output::say;
 use std::{process::ExitCode, time::Duration};
 
 use super::{failure, print_status};

@@ -54,22 +54,22 @@ fn tell(purged: &Purged, json: bool) -> anyhow::Result<ExitCode> {
     }
     let lang = output::lang();
     if purged.dry_run {
-        println!("{}", lang.pick("Essai : rien n'a été effacé.", "Dry run: nothing was erased."));
+        say!("{}", lang.pick("Essai : rien n'a été effacé.", "Dry run: nothing was erased."));
     }
     let (looked_at, erased) = (lang.number(purged.looked_at), lang.number(purged.erased));
     match lang {
         Lang::Fr => {
-            println!("{looked_at} fiches regardées, {erased} à effacer ; les refus restent, sous forme d'empreintes.")
+            say!("{looked_at} fiches regardées, {erased} à effacer ; les refus restent, sous forme d'empreintes.")
         }
-        Lang::En => println!("{looked_at} contacts looked at, {erased} must go; refusals stay, as keyed hashes."),
+        Lang::En => say!("{looked_at} contacts looked at, {erased} must go; refusals stay, as keyed hashes."),
     }
     if purged.erased > 0 {
         let counts = purged.by_reason.iter().map(|(code, n)| (*code, i64::try_from(*n).unwrap_or(i64::MAX)));
-        println!("{}", output::reasons(counts, lang));
+        say!("{}", output::reasons(counts, lang));
     }
     if purged.plans_forgotten > 0 {
         let n = purged.plans_forgotten;
-        println!(
+        say!(
             "{}",
             lang.pick(
                 format!("{n} plan(s) jamais envoyé(s) depuis un mois : données des personnes oubliées."),

@@ -106,12 +106,12 @@ pub async fn run(app: &App, args: SendArgs, json: bool) -> anyhow::Result<ExitCo
     let n = lang.number(sent.askable);
     match lang {
         Lang::Fr => {
-            println!("{n} personnes seront interrogées en {} vague(s), par la campagne {}.", sent.waves, sent.campaign)
+            say!("{n} personnes seront interrogées en {} vague(s), par la campagne {}.", sent.waves, sent.campaign)
         }
-        Lang::En => println!("{n} people will be asked in {} wave(s), by campaign {}.", sent.waves, sent.campaign),
+        Lang::En => say!("{n} people will be asked in {} wave(s), by campaign {}.", sent.waves, sent.campaign),
     }
-    println!("{}", lang.pick("`ouinon serve` envoie ; suivre :", "`ouinon serve` sends; follow it with:"));
-    println!("  ouinon repermission report {}", sent.plan);
+    say!("{}", lang.pick("`ouinon serve` envoie ; suivre :", "`ouinon serve` sends; follow it with:"));
+    say!("  ouinon repermission report {}", sent.plan);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -393,8 +393,8 @@ impl LineReader {
             return Err(self.fault(field, FaultCode::Encoding, BROKEN));
         }
         let line_break = |c: char| matches!(c, '\n' | '\r' | '\t' | '\u{85}' | '\u{2028}' | '\u{2029}');
-        // What may be merged into a header is refused there, not repaired (H07).
-        let merged = matches!(field, Field::FirstName | Field::LastName | Field::Company | Field::JobTitle);
+        // A name may be merged into a header: it is refused, not repaired (H07).
+        let merged = matches!(field, Field::FirstName | Field::LastName);
         if let Some(c) = text.chars().find(|c| (c.is_control() || line_break(*c)) && (merged || !line_break(*c))) {
             let message = format!("holds the control character U+{:04X}; remove it", u32::from(c));
             return Err(self.fault(field, FaultCode::Control, message));
@@ -614,9 +614,9 @@ mod tests {
         for (field, text) in [
             ("first_name", "Marie\r\nBcc: x"),
             ("last_name", "A\nB"),
-            ("company", "A\tB"),
-            ("job_title", "A\rB"),
-            ("company", "A\u{2028}B"),
+            ("first_name", "A\tB"),
+            ("last_name", "A\rB"),
+            ("last_name", "A\u{2028}B"),
         ] {
             assert_eq!(
                 fault(&format!("email,{field}"), &format!("a@example.net,{text}")),
