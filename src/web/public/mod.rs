@@ -15,9 +15,12 @@ mod unsubscribe;
 mod view;
 mod why;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
@@ -41,9 +44,21 @@ use crate::{
     store::suppressions,
 };
 
-/// What the public pages work with. Cheap to clone.
+/// What the public pages work with. Cheap to clone: every layer around a request holds one.
 #[derive(Debug, Clone)]
-pub struct Public {
+pub struct Public(Arc<Inner>);
+
+impl Deref for Public {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// What stands behind the public pages.
+#[derive(Debug)]
+pub struct Inner {
     /// The installation.
     pub app: App,
     /// What happened since the start.
@@ -72,7 +87,7 @@ pub struct Counters {
 impl Public {
     /// Over an installation, with counters at zero. Needs a running Tokio.
     pub fn new(app: App) -> Public {
-        Public {
+        Public(Arc::new(Inner {
             desk: Desk::open(app.clone()),
             recorder: Recorder::open(app.clone()),
             links: track::Links::default(),
@@ -80,7 +95,7 @@ impl Public {
             networks: Arc::default(),
             counters: Arc::default(),
             app,
-        }
+        }))
     }
 
     /// Ends what was begun: every press and every hit that was taken is on disk.
