@@ -143,7 +143,7 @@ const BY_HASHES: Sql = Sql::twin(
 const ADDRESSES: Sql = Sql::twin(
     "SELECT id, address_hash, address FROM contact WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))",
     "SELECT id, address_hash, address FROM contact
-     WHERE address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))",
+     WHERE address_hash = ANY (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))",
 );
 const BY_IDS: Sql = Sql::twin(
     "SELECT id, address, address_hash, kind, address_kind, legal_form, relationship, first_name, last_name,

@@ -73,6 +73,7 @@ const ADD: Sql = Sql::twin(
      hash text, foreign_hash text, reason text, origin text, at bigint, campaign_id bigint, note text,
      recorded_at bigint) RETURNING id, product, domain, address_hash, foreign_hash, reason, at",
 );
+/// PostgreSQL: an array, and not a list that is joined, or a plan made before the table grew walks all of it.
 const STANDING: Sql = Sql::twin(
     "SELECT * FROM suppression WHERE lifted_at IS NULL AND id IN (
      SELECT id FROM suppression WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))
@@ -80,12 +81,12 @@ const STANDING: Sql = Sql::twin(
      UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash IN (SELECT value FROM json_each($3)))
      ORDER BY id",
     "SELECT * FROM suppression WHERE lifted_at IS NULL AND id IN (
-     SELECT id FROM suppression WHERE address_hash IN
-     (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))
-     UNION SELECT id FROM suppression WHERE domain <> '' AND domain IN
-     (SELECT value FROM json_array_elements_text(CAST($2 AS json)))
-     UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash IN
-     (SELECT value FROM json_array_elements_text(CAST($3 AS json)))) ORDER BY id",
+     SELECT id FROM suppression WHERE address_hash = ANY
+     (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))
+     UNION SELECT id FROM suppression WHERE domain <> '' AND domain = ANY
+     (ARRAY(SELECT value FROM json_array_elements_text(CAST($2 AS json))))
+     UNION SELECT id FROM suppression WHERE foreign_hash <> '' AND foreign_hash = ANY
+     (ARRAY(SELECT value FROM json_array_elements_text(CAST($3 AS json))))) ORDER BY id",
 );
 const BY_ID: Sql = Sql::same("SELECT * FROM suppression WHERE id = $1");
 const PAGE: Sql = Sql::same("SELECT * FROM suppression WHERE id > $1 ORDER BY id LIMIT $2");
