@@ -14,3 +14,5 @@ CREATE TABLE anonymous_open (
 
 -- Clicks become last contacts once they are known to be a person's.
 CREATE INDEX event_click ON event (at) WHERE kind = 'click';
+-- Opens and clicks are forgotten with retention.
+CREATE INDEX event_open ON event (at) WHERE kind = 'open';

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Span, Timestamp, tz::TimeZone};
 
 use crate::{
     app::App,
     domain::{
         address::AddressHash,
         contacts::{ActivityKind, TrackingConsent},
-        dates::Dated,
+        dates::{Dated, When},
         eligibility::Tracking,
         regimes::{self, Since},
         tracking::{self, Class, MEMORY},
@@ -143,6 +143,21 @@ pub async fn count_contacts(app: &App, from: i64) -> store::Result<i64> {
     }
     tx.commit().await?;
     Ok(until)
+}
+
+/// Months after which opens and clicks are forgotten, unless another retention is configured (RET-1).
+const MONTHS: u32 = 36;
+
+/// Forgets opens and clicks that are older than the retention; returns how many.
+pub async fn forget_old(app: &App) -> store::Result<u64> {
+    let months = app.rules.settings.retention_months.unwrap_or(MONTHS).min(1200);
+    let today = app.now().to_zoned(app.tz().clone()).date();
+    let day = today.saturating_sub(Span::new().months(i64::from(months)));
+    let at = When::Date(day).starts_at(app.tz()).as_millisecond();
+    let mut tx = app.db.write().await?;
+    let forgotten = events::forget_tracks_before(&mut tx, at).await? + opens::forget_before(&mut tx, day).await?;
+    tx.commit().await?;
+    Ok(forgotten)
 }
 
 /// Whether a click says more than what is known of the contact's last activity: what does not count is

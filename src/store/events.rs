@@ -46,7 +46,8 @@ const CLICKS_OF_PEOPLE: Sql = Sql::same(
      GROUP BY address_hash",
 );
 const FORGET_TRACKS: Sql = Sql::same("DELETE FROM event WHERE kind IN ('open', 'click') AND address_hash = $1");
-const FORGET_TRACKS_BEFORE: Sql = Sql::same("DELETE FROM event WHERE kind IN ('open', 'click') AND at < $1");
+const FORGET_OPENS_BEFORE: Sql = Sql::same("DELETE FROM event WHERE kind = 'open' AND at < $1");
+const FORGET_CLICKS_BEFORE: Sql = Sql::same("DELETE FROM event WHERE kind = 'click' AND at < $1");
 const COUNT: Sql = Sql::same(
     "SELECT kind, class, CAST(COUNT(DISTINCT address_hash) AS BIGINT) FROM event WHERE campaign_id = $1
      GROUP BY kind, class",
@@ -144,8 +145,11 @@ pub async fn forget_tracks(tx: &mut Tx, person: AddressHash) -> Result<()> {
 
 /// Forgets everybody's opens and clicks before an instant; returns how many.
 pub async fn forget_tracks_before(tx: &mut Tx, at: i64) -> Result<u64> {
-    let sql = FORGET_TRACKS_BEFORE.on(tx);
-    on!(tx, |c| sqlx::query(sql).bind(at).execute(c).await.map(|done| done.rows_affected()))
+    let sql = FORGET_OPENS_BEFORE.on(tx);
+    let opens = on!(tx, |c| sqlx::query(sql).bind(at).execute(c).await.map(|done| done.rows_affected()))?;
+    let sql = FORGET_CLICKS_BEFORE.on(tx);
+    let clicks = on!(tx, |c| sqlx::query(sql).bind(at).execute(c).await.map(|done| done.rows_affected()))?;
+    Ok(opens + clicks)
 }
 
 /// How many people did what: kind, class, people.

@@ -17,7 +17,8 @@ use ouinon::{
         self,
         consents::{Consent, ConsentPurpose},
         contacts::Contact,
-        events, opens,
+        events::{self, EventKind},
+        opens,
     },
 };
 
@@ -318,6 +319,26 @@ on_both! {
         assert_eq!(post.pages.get(&format!("/l/{token}/2")).await.header("location"), Some(target));
         post.pages.stop().await;
         assert_eq!(recorded(world, &people["yes"], "seen").await, Vec::<String>::new());
+    }
+
+    /// Opens and clicks are kept no longer than people are.
+    async fn tracks_are_forgotten_with_retention(world: &mut World) {
+        let person = readers(world, &["yes"]).await.remove("yes").unwrap();
+        let (hash, now) = (person.address_hash, world.now());
+        let at = |days: i64| now - days * DAY * 1000;
+        world.tx(async |tx| {
+            for (kind, days) in [(EventKind::Open, 1100), (EventKind::Click, 1097), (EventKind::Open, 1090),
+                (EventKind::Click, 3), (EventKind::Unsubscribe, 2000)] {
+                let event = events::Event { campaign_id: 7, kind, class: "human", address_hash: hash, at: at(days) };
+                events::add(tx, &[event]).await?;
+            }
+            opens::opened(tx, &[hash], "2023-11-01".parse().unwrap()).await
+        }).await;
+        assert_eq!(track::forget_old(&world.app).await.unwrap(), 3);
+        let left = world.tx(async |tx| events::of_person(tx, hash).await).await;
+        assert_eq!(left.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["unsubscribe", "open", "click"]);
+        assert_eq!(last_open(world, &person).await, None);
+        assert_eq!(track::forget_old(&world.app).await.unwrap(), 0);
     }
 
     /// Consent is asked for anew at the claim: what the report calls tracked is what was sent so.

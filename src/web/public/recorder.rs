@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep_until, timeout},
 };
 
 use crate::{
@@ -36,6 +36,8 @@ const SAME: i64 = 2_000;
 const REMEMBERED: usize = 100_000;
 /// How often clicks are made last contacts.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How often what is past its retention is forgotten.
+const FORGET: Duration = Duration::from_secs(3600);
 /// How long a database that does not answer is waited for; then the hits are dropped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -103,6 +105,7 @@ impl Scribe {
     async fn work(mut self, mut inbox: mpsc::Receiver<Option<Seen>>) {
         let mut settle = interval(SETTLE);
         settle.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut forget = interval_at(Instant::now() + FORGET, FORGET);
         let mut batch = Vec::new();
         let mut open = true;
         while open {
@@ -119,6 +122,7 @@ impl Scribe {
                     self.write(batch.drain(..).flatten().collect()).await;
                 }
                 _ = settle.tick() => self.settle().await,
+                _ = forget.tick() => self.forget().await,
             }
         }
     }
@@ -134,6 +138,14 @@ impl Scribe {
                 tracing::warn!(%error, hits = turn.hits.len(), "opens and clicks are lost: the database fails")
             }
             Err(_) => tracing::warn!(hits = turn.hits.len(), "opens and clicks are lost: the database does not answer"),
+        }
+    }
+
+    async fn forget(&self) {
+        match track::forget_old(&self.app).await {
+            Ok(0) => {}
+            Ok(forgotten) => tracing::info!(forgotten, "opens and clicks past their retention are forgotten"),
+            Err(error) => tracing::warn!(%error, "opens and clicks past their retention wait for the database"),
         }
     }
 
