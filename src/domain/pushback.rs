@@ -29,8 +29,8 @@ const LONGEST: i64 = 4 * HOUR;
 const NEVER_LONGER: i64 = 25 * HOUR;
 /// Rate at which a group that was suspended begins again, at most.
 const TRICKLE_PER_HOUR: i64 = 60 * 60;
-/// Rate below which no group is slowed.
-const LEAST_PER_HOUR: i64 = 6 * 60;
+/// What a group is taken to bear of which nothing was seen.
+const LEAST_PER_HOUR: i64 = 60 * 60;
 /// After so many clean windows a group is well, whatever its rate was.
 const LAST_STEP: i64 = 10;
 
