@@ -145,7 +145,11 @@ impl Task {
                     let Ok(places) = reserved else { break };
                     for place in places {
                         let Some(job) = hand.next() else { break };
-                        limit.until_ready().await;
+                        // Still in hand until it is handed in: told to stop, it is given back with the rest.
+                        tokio::select! {
+                            () = limit.until_ready() => {}
+                            () = stopped(&mut stop) => break,
+                        }
                         hand.forget(job.contact_id);
                         place.send(job);
                     }
