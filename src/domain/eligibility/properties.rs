@@ -46,8 +46,7 @@ fn a_pause_stands_after_a_refusal_and_before_retention() {
 
 #[test]
 fn a_sunset_stands_after_the_re_permission_silence_and_before_the_basis() {
-    let settings = Settings { sunset_months: Some(8), ..Settings::default() };
-    let rules = Rules { settings, ..rules() };
+    let rules = with_sunset();
     // Collected on 10 March; it is November.
     let mut person = professional("FR");
     let code = |person: &Person, terms: &Terms| decide(&rules, terms, person, now()).outcome.code();
@@ -147,7 +146,9 @@ fn the_people_drawn_meet_every_code() {
     let drawn = (any_person(), any_terms(), any_now());
     let decided: HashSet<&str> = (0..20_000)
         .map(|_| drawn.new_tree(&mut runner).expect("nothing is filtered out").current())
-        .map(|(person, terms, now)| decide(&rules(), &terms, &person, now).outcome.code())
+        .flat_map(|(person, terms, now)| {
+            [rules(), with_sunset()].map(|rules| decide(&rules, &terms, &person, now).outcome.code())
+        })
         .collect();
     let codes = Basis::ALL.iter().map(|b| b.as_str()).chain(Reason::ALL.iter().map(|r| r.as_str()));
     assert_eq!(codes.filter(|code| !decided.contains(code)).collect::<Vec<_>>(), [""; 0]);
@@ -299,6 +300,10 @@ fn now() -> Timestamp {
 fn rules() -> Rules {
     let tz = TimeZone::get("Europe/Paris").unwrap();
     Rules { tz, suppression_key: SuppressionKey::new("key"), settings: Settings::default() }
+}
+
+fn with_sunset() -> Rules {
+    Rules { settings: Settings { sunset_months: Some(8), ..Settings::default() }, ..rules() }
 }
 
 /// An informed professional of a British company, who filled in a form this year.

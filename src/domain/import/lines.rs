@@ -606,7 +606,7 @@ mod tests {
             ("email,company", "a@example.net", ":columns"),
             ("email,company", "a@example.net,Acme, SA", ":columns"),
             ("email,language", "a@example.net,martien", "language:value_unknown"),
-            ("email,fuseau", "a@example.net,Paris", "time_zone:value_unknown"),
+            ("email,time_zone", "a@example.net,Paris", "time_zone:value_unknown"),
         ] {
             assert_eq!(fault(header, line), expected, "{header} / {line}");
         }

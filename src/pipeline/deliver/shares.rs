@@ -106,6 +106,7 @@ mod tests {
         assert_eq!(shares.part("server", 2, 4, at), Some(0.5));
         shares.took("server", 2, 1, false);
         assert_eq!(shares.part("server", 1, 4, at), Some(1.0));
+        shares.took("server", 1, 50, true);
         // It wants more than it gets: now it is its turn.
         assert_eq!(shares.part("server", 2, 4, at), Some(0.5));
         shares.took("server", 1, 50, true);
