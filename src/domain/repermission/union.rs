@@ -30,6 +30,7 @@ pub fn join(known: &mut Facts, said: &Facts, tz: &TimeZone) {
     fill(&mut known.company, &said.company);
     fill(&mut known.job_title, &said.job_title);
     fill(&mut known.language, &said.language);
+    fill(&mut known.time_zone, &said.time_zone);
     fill(&mut known.source, &said.source);
     // Two countries have two laws, and nobody knows which one is the person's: none is applied (REG-1).
     known.country = both(known.country, said.country, |a, b| if a == b { a } else { NOWHERE });
