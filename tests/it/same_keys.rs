@@ -109,7 +109,7 @@ on_both! {
             assert_refused(&program.run(command), &said, &command.join(" "));
         }
         let noted = world.tx(async |tx| ouinon::store::keys::all(tx).await).await;
-        assert_eq!(noted.len(), 2, "nothing was noted of the strangers' keys");
+        assert_eq!(noted.len(), 3, "nothing was noted of the strangers' keys");
         copy(&App::keys_folder(&world.app.config), &folder.join("keys"));
         program.json(&["campaign", "list"]);
     }
