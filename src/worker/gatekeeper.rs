@@ -124,8 +124,9 @@ struct Post {
 impl Post {
     async fn keep(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>, mut offers: mpsc::Receiver<Job>) {
         let (mut asks, mut out, mut pace, mut offered) = (Vec::new(), 0usize, Pace::default(), true);
+        // Once it is known here and those who wait are told: the word may come while the database is asked.
+        let mut stopping = false;
         loop {
-            let stopping = *self.stop.borrow();
             let room = QUEUE - self.waiting.len();
             let mut fresh = Vec::new();
             let mut stop = self.stop.clone();
@@ -150,6 +151,7 @@ impl Post {
             }
             let ended = self.sort(asks.drain(..));
             if *self.stop.borrow() {
+                stopping = true;
                 // No more goes out: the seats end what they have, the jobs stay claimed and are given
                 // back when the worker leaves.
                 self.seats.clear();
