@@ -24,34 +24,41 @@ use crate::{
 pub struct ImportArgs {
     /// A CSV file with a header (UTF-8, Latin-1, Windows-1252 or UTF-16; comma, semicolon or tab); - is stdin
     file: PathBuf,
-    /// Read column COL as this field
-    #[arg(long, value_name = "COL=FIELD", value_parser = pair)]
-    map: Vec<(String, String)>,
-    /// Value of a field where its cell is empty or its column missing
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = default)]
-    default: Vec<(String, String)>,
-    /// Leave column COL out
-    #[arg(long, value_name = "COL")]
-    ignore: Vec<String>,
-    /// Which comes first in dates like 04/05/2025: dmy or mdy
-    #[arg(long, value_name = "ORDER")]
-    date_order: Option<DateOrder>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Say what would happen, and change nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+/// How the columns of a list are read.
+#[derive(Debug, Args)]
+pub struct ColumnArgs {
+    /// Read column COL as this field; columns with usual names are known already
+    #[arg(long, value_name = "COL=FIELD", value_parser = pair)]
+    pub map: Vec<(String, String)>,
+    /// Value of a field where its cell is empty or its column missing
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = default)]
+    pub default: Vec<(String, String)>,
+    /// Leave column COL out, whatever its name
+    #[arg(long, value_name = "COL")]
+    pub ignore: Vec<String>,
+    /// Which comes first in dates like 04/05/2025: dmy or mdy
+    #[arg(long, value_name = "ORDER")]
+    pub date_order: Option<DateOrder>,
 }
 
 /// Refused lines that a person is shown; `--json` has them all.
 const SHOWN: usize = 20;
 
 /// A column may have an equals sign in its name, a field has none.
-pub fn pair(text: &str) -> Result<(String, String), String> {
+fn pair(text: &str) -> Result<(String, String), String> {
     let (column, field) = text.rsplit_once('=').ok_or("expected COL=FIELD, for example prénom=first_name")?;
     Ok((column.to_owned(), field.to_owned()))
 }
 
 /// The value of a field where the file has none.
-pub fn default(text: &str) -> Result<(String, String), String> {
+fn default(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE, for example country=FR")?;
     Ok((field.to_owned(), value.to_owned()))
 }
@@ -60,8 +67,8 @@ pub fn default(text: &str) -> Result<(String, String), String> {
 pub async fn run(app: &App, args: ImportArgs, json: bool) -> anyhow::Result<ExitCode> {
     let lang = output::lang();
     let file = open(&args.file).map_err(|e| Failure::Input(format!("{}: {e}", args.file.display())))?;
-    let mapping = Mapping { map: args.map, default: args.default, ignore: args.ignore };
-    let options = Options { mapping, date_order: args.date_order };
+    let ColumnArgs { map, default, ignore, date_order } = args.columns;
+    let options = Options { mapping: Mapping { map, default, ignore }, date_order };
     let place = Place { db: &app.db, key: &app.keys.suppression, tz: app.tz(), now: app.now() };
     let bar = output::progress(Some(0), if args.dry_run { "dry run" } else { "import" });
     let mut on_progress = |done, total| {

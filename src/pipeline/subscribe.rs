@@ -16,18 +16,16 @@ use crate::{
     app::App,
     domain::{
         address::{Address, AddressHash},
-        consents::{ConsentState, Proof},
         contacts::SourceKind,
         import::roles,
         lang::Lang,
-        suppressions::Origin,
         templates::escape_html,
         tokens::{Purpose, Token},
         wordings::{self as texts, Shown},
     },
     store::{
         self, Tx,
-        consents::{self, Consent, ConsentPurpose},
+        consents::{self, Consent},
         contacts::{self, Contact},
         products::{self, Product},
         subscriptions::{self, Asked, LetterState, Subscription},
@@ -164,18 +162,8 @@ pub async fn confirm(app: &App, tx: &mut Tx, token: &Token) -> store::Result<(Li
     let asked = Timestamp::from_millisecond(open.asked_at).unwrap_or(now);
     let facts = [("asked", asked.to_string()), ("confirmed", now.to_string()), ("mail", open.message_id.clone())];
     let evidence = kept.map(|kept| wordings::evidence("form", &kept, &facts)).unwrap_or_default();
-    let event = Consent {
-        contact_id: contact,
-        purpose: ConsentPurpose::Mail,
-        product: open.product.clone(),
-        state: ConsentState::Granted,
-        at: Some(now.as_millisecond()),
-        proof: Proof::Doi,
-        evidence,
-        origin: Origin::Page,
-        recorded_at: now.as_millisecond(),
-    };
-    consents::add(tx, &[event]).await?;
+    let consent = Consent::confirmed(contact, open.product.clone(), evidence, now.as_millisecond());
+    consents::add(tx, &[consent]).await?;
     Ok((Link::Confirmed(Subscription { confirmed_at: Some(now.as_millisecond()), ..open }), true))
 }
 

@@ -47,6 +47,24 @@ pub struct Consent {
     pub recorded_at: i64,
 }
 
+impl Consent {
+    /// The yes of a person to mail about a product, by a link that came by mail to their address and a
+    /// press on a page of ours: double opt-in (SUP-7, RP-8).
+    pub fn confirmed(contact_id: i64, product: String, evidence: String, now: i64) -> Consent {
+        Consent {
+            contact_id,
+            purpose: ConsentPurpose::Mail,
+            product,
+            state: ConsentState::Granted,
+            at: Some(now),
+            proof: Proof::Doi,
+            evidence,
+            origin: Origin::Page,
+            recorded_at: now,
+        }
+    }
+}
+
 const ADD: Sql = Sql::twin(
     "INSERT INTO consent (contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
      SELECT value ->> 'contact_id', value ->> 'purpose', value ->> 'product', value ->> 'state', value ->> 'at',

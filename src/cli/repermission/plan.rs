@@ -17,7 +17,7 @@ use crate::{
     app::App,
     cli::{
         Failure,
-        import::{self, default, pair},
+        import::{self, ColumnArgs},
         output,
     },
     domain::import::{columns::Mapping, dates::DateOrder},
@@ -45,18 +45,8 @@ pub struct PlanArgs {
     /// Write one CSV for each group into this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Read column COL as this field; columns with usual names are known already
-    #[arg(long, value_name = "COL=FIELD", value_parser = pair)]
-    map: Vec<(String, String)>,
-    /// Value of a field where its cell is empty or its column missing
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = default)]
-    default: Vec<(String, String)>,
-    /// Leave column COL out, whatever its name
-    #[arg(long, value_name = "COL")]
-    ignore: Vec<String>,
-    /// Which comes first in dates like 04/05/2025: dmy or mdy
-    #[arg(long, value_name = "ORDER")]
-    date_order: Option<DateOrder>,
+    #[command(flatten)]
+    columns: ColumnArgs,
     /// Sheet of a workbook, where several hold data
     #[arg(long, value_name = "NAME")]
     sheet: Option<String>,
@@ -146,6 +136,7 @@ fn again(given: &[Given]) -> io::Result<Vec<Given>> {
 
 /// What was said on the command line, before what a saved mapping says.
 fn how(args: &PlanArgs, saved: &SavedMapping) -> How {
+    let given = &args.columns;
     let pairs = |said: &[(String, String)], saved: &BTreeMap<String, String>| {
         let mut pairs = said.to_vec();
         let unsaid = saved.iter().filter(|(key, _)| said.iter().all(|(said, _)| said != *key));
@@ -153,12 +144,12 @@ fn how(args: &PlanArgs, saved: &SavedMapping) -> How {
         pairs
     };
     let mapping = Mapping {
-        map: pairs(&args.map, &saved.map),
-        default: pairs(&args.default, &saved.default),
-        ignore: [args.ignore.clone(), saved.ignore.clone()].concat(),
+        map: pairs(&given.map, &saved.map),
+        default: pairs(&given.default, &saved.default),
+        ignore: [given.ignore.clone(), saved.ignore.clone()].concat(),
     };
     How {
-        options: Options { mapping, date_order: args.date_order.or(saved.date_order) },
+        options: Options { mapping, date_order: given.date_order.or(saved.date_order) },
         sheet: args.sheet.clone().or_else(|| saved.sheet.clone()),
     }
 }

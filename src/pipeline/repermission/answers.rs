@@ -11,7 +11,6 @@ use crate::{
         contacts::ActivityKind,
         dates::When,
         import::lines::Facts,
-        suppressions::Origin,
     },
     pipeline::{import::merge::merge, press, suppress},
     store::{
@@ -49,17 +48,7 @@ pub async fn yes(app: &App, person: AddressHash, product: u32, campaign: u32) ->
     if stands(&mut tx, person, contact.id, &product.slug, &evidence).await? {
         return Ok(Yes::Known);
     }
-    let consent = Consent {
-        contact_id: contact.id,
-        purpose: ConsentPurpose::Mail,
-        product: product.slug,
-        state: ConsentState::Granted,
-        at: Some(now.as_millisecond()),
-        proof: Proof::Doi,
-        evidence,
-        origin: Origin::Page,
-        recorded_at: now.as_millisecond(),
-    };
+    let consent = Consent::confirmed(contact.id, product.slug, evidence, now.as_millisecond());
     consents::add(&mut tx, &[consent]).await?;
     if merge(&mut contact, &act(now), &TimeZone::UTC) {
         contact.changed_at = now.as_millisecond();

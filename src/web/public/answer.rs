@@ -3,15 +3,16 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{RawQuery, Request, State},
     http::HeaderMap,
     response::Response,
 };
 
 use super::{
     Answer as Handed, Public,
-    body::{self, BodyError},
+    body::Fields,
     language,
+    link::{Posted, Segment, to_its_end},
     page::{self, Shell},
 };
 use crate::{
@@ -41,11 +42,13 @@ words! {
 /// GET and HEAD: the question, whatever the link said. Nothing changes.
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = read(&public, token) else { return page::not_found(&public, &headers) };
+    let Some(token) = public.open(link, Purpose::Answer) else {
+        return page::not_found(&public, &headers);
+    };
     let asked = Asked::load(&public, &token).await.unwrap_or_else(|| Asked::unknown(&token));
     let shell = asked.shell(&public, query.as_deref(), &headers);
     page::render(&QuestionPage { shell, asked })
@@ -54,47 +57,35 @@ pub async fn show(
 /// POST: records the answer, and says so once it is on disk. A link of a test changes nothing.
 pub async fn press(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    let fields = body::fields(request).await;
-    if matches!(fields, Err(BodyError::TooLarge)) {
-        return page::too_large(&public, &headers);
-    }
-    let Some(token) = read(&public, token) else { return page::not_found(&public, &headers) };
-    let Some(answer) = fields.ok().as_deref().and_then(one_answer) else {
-        return page::nothing_asked(&public, &headers);
+) -> Result<Response, Response> {
+    let Posted { token, headers, fields } = Posted::read(&public, link, Purpose::Answer, request).await?;
+    let Some(answer) = one_answer(&fields) else {
+        return Err(page::nothing_asked(&public, &headers));
     };
     let said = match answer {
         _ if token.test => Said::Test,
         Answer::No => {
             if matches!(public.desk.press(vec![refusal(&public, &token)]).await, Handed::Failed) {
-                return page::unavailable(&public, &headers);
+                return Err(page::unavailable(&public, &headers));
             }
             Said::No
         }
         Answer::Yes => match yes(&public, &token).await {
             Ok(Yes::Recorded | Yes::Known) => Said::Yes,
             Ok(Yes::Gone | Yes::NoProduct) => Said::Nothing,
-            Err(error) => {
-                tracing::error!(%error, "a yes waits: the database fails");
-                return page::unavailable(&public, &headers);
-            }
+            Err(error) => return Err(page::database_failed(&public, &headers, &error)),
         },
     };
     let asked = Asked::load(&public, &token).await.unwrap_or_else(|| Asked::unknown(&token));
     let shell = asked.shell(&public, query.as_deref(), &headers);
-    page::render(&AnsweredPage { shell, asked, said })
-}
-
-fn read(public: &Public, token: Result<Path<String>, PathRejection>) -> Option<Token> {
-    token.ok().and_then(|Path(text)| public.token(&text, Purpose::Answer))
+    Ok(page::render(&AnsweredPage { shell, asked, said }))
 }
 
 /// The one answer that the form gives; two are none.
-fn one_answer(fields: &[(String, String)]) -> Option<Answer> {
+fn one_answer(fields: &Fields) -> Option<Answer> {
     let mut answers = fields.iter().filter(|(name, _)| name == "answer").map(|(_, value)| value.parse::<Answer>());
     match (answers.next(), answers.next()) {
         (Some(Ok(answer)), None) => Some(answer),
@@ -115,17 +106,9 @@ fn refusal(public: &Public, token: &Token) -> Press {
     }
 }
 
-/// In a task of its own: whoever posts and hangs up has answered all the same.
 async fn yes(public: &Public, token: &Token) -> store::Result<Yes> {
     let (app, token) = (public.app.clone(), *token);
-    let work = tokio::spawn(async move { answers::yes(&app, token.address, token.product, token.campaign).await });
-    match work.await {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            tracing::error!(%error, "a yes was not recorded");
-            Err(sqlx::Error::WorkerCrashed)
-        }
-    }
+    to_its_end(async move { answers::yes(&app, token.address, token.product, token.campaign).await }).await
 }
 
 /// Who was asked, and about what.

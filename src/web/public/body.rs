@@ -48,12 +48,10 @@ pub const LIMIT: usize = 10 * 1024;
 /// broken connection instead of the answer.
 const PATIENCE: usize = 1024 * 1024;
 
-/// Reads what a POST asks for, in either encoding (OC-3).
-pub async fn read(request: Request) -> Result<Asked, BodyError> {
-    asked(&fields(request).await?)
-}
+/// Fields of a form, in their order.
+pub type Fields = [(String, String)];
 
-/// The fields of a form, in their order, in either encoding.
+/// The fields of a form, in either encoding (OC-3).
 pub async fn fields(request: Request) -> Result<Vec<(String, String)>, BodyError> {
     let (parts, body) = request.into_parts();
     let bytes = collect(&parts.headers, body).await?;
@@ -70,12 +68,13 @@ pub async fn fields(request: Request) -> Result<Vec<(String, String)>, BodyError
 }
 
 /// The value of a field that stands once.
-pub fn one<'f>(fields: &'f [(String, String)], name: &str) -> Option<&'f str> {
+pub fn one<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
     let mut values = fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str());
     values.next().filter(|_| values.next().is_none())
 }
 
-fn asked(fields: &[(String, String)]) -> Result<Asked, BodyError> {
+/// What the fields ask for.
+pub fn asked(fields: &Fields) -> Result<Asked, BodyError> {
     if fields.iter().any(|(name, value)| name == "List-Unsubscribe" && value.trim() == "One-Click") {
         return Ok(Asked::OneClick);
     }
@@ -140,7 +139,11 @@ mod tests {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         let request = request.body(Body::from(body)).unwrap();
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(read(request))
+        tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(fields(request))
+            .and_then(|fields| asked(&fields))
     }
 
     /// Percent-decoding written another way than the product's, to judge it by.

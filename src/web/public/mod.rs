@@ -4,6 +4,7 @@ pub mod answer;
 pub mod body;
 mod desk;
 pub(super) mod language;
+mod link;
 mod networks;
 pub(super) mod page;
 mod preferences;
@@ -17,10 +18,7 @@ mod why;
 
 use std::{
     ops::Deref,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use axum::{
@@ -37,12 +35,7 @@ pub use recorder::Recorder;
 pub use subscribe::snippet;
 
 use super::watch::{Looks, looks};
-use crate::{
-    app::App,
-    domain::tokens::{Purpose, Token},
-    pipeline::repermission::bundle,
-    store::suppressions,
-};
+use crate::{app::App, pipeline::repermission::bundle, store::suppressions};
 
 /// What the public pages work with. Cheap to clone: every layer around a request holds one.
 #[derive(Debug, Clone)]
@@ -62,17 +55,17 @@ pub struct Inner {
     /// The installation.
     pub app: App,
     /// What happened since the start.
-    pub counters: Arc<Counters>,
+    pub counters: Counters,
     /// Where presses are handed in.
     pub desk: Desk,
     /// Which networks sent how many forms.
-    pub networks: Arc<Networks>,
+    pub networks: Networks,
     /// Where opens and clicks are noted.
     pub recorder: Recorder,
     /// Where tracked links lead.
     links: track::Links,
     /// How often each network has looked at pages lately.
-    pub(super) looks: Arc<Looks>,
+    pub(super) looks: Looks,
 }
 
 /// What the public pages count, for the operator's eyes.
@@ -91,9 +84,9 @@ impl Public {
             desk: Desk::open(app.clone()),
             recorder: Recorder::open(app.clone()),
             links: track::Links::default(),
-            looks: Arc::new(looks()),
-            networks: Arc::default(),
-            counters: Arc::default(),
+            looks: looks(),
+            networks: Networks::default(),
+            counters: Counters::default(),
             app,
         }))
     }
@@ -102,21 +95,6 @@ impl Public {
     pub async fn close(&self) {
         self.desk.close().await;
         self.recorder.close().await;
-    }
-
-    /// Reads the token of a link of this purpose. Whatever is wrong with it is counted, and nobody is
-    /// told what it was.
-    fn token(&self, text: &str, purpose: Purpose) -> Option<Token> {
-        let token = self.app.keys.tokens.verify(text).ok().filter(|token| token.purpose == purpose);
-        if token.is_none() {
-            self.counters.invalid_tokens.fetch_add(1, Ordering::Relaxed);
-        }
-        token
-    }
-
-    /// The link of another purpose of whoever holds this one: from page to page.
-    fn sign(&self, token: &Token, purpose: Purpose) -> String {
-        self.app.keys.tokens.sign(&Token { purpose, ..*token })
     }
 }
 

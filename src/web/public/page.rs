@@ -207,10 +207,13 @@ pub fn plain_http_refused(public: &Public, headers: &HeaderMap) -> Response {
     notice(public, headers, StatusCode::FORBIDDEN, title, sentences)
 }
 
-/// 503, and what failed into the log.
+/// 503, and what failed into the log; 500 where the mistake is ours.
 pub fn database_failed(public: &Public, headers: &HeaderMap, error: &sqlx::Error) -> Response {
     tracing::error!(%error, "the database fails");
-    unavailable(public, headers)
+    match error {
+        sqlx::Error::WorkerCrashed => failed(public, headers),
+        _ => unavailable(public, headers),
+    }
 }
 
 /// 503: what was asked for is not done; the link goes on working, and the answer says when to try again.

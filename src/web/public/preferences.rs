@@ -4,7 +4,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::{
     Public,
-    body::{self, BodyError},
+    body::{self, Fields},
     desk::Answer,
+    link::{Posted, Segment, to_its_end},
     page::{self, Shell},
     unsubscribe::{PATIENCE, Reader},
 };
@@ -33,16 +34,14 @@ use crate::{
     store,
 };
 
-type Fields = [(String, String)];
-
 /// GET and HEAD: what holds now.
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Preferences)) else {
+    let Some(token) = public.open(link, Purpose::Preferences) else {
         return page::not_found(&public, &headers);
     };
     match look_up(&public, &token).await {
@@ -57,27 +56,20 @@ pub async fn show(
 /// POST: writes what the person changed.
 pub async fn save(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    let fields = body::fields(request).await;
-    if fields == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
+) -> Result<Response, Response> {
+    let Posted { token, headers, fields } = Posted::read(&public, link, Purpose::Preferences, request).await?;
+    if body::one(&fields, "save").is_none() {
+        return Err(page::nothing_asked(&public, &headers));
     }
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Preferences)) else {
-        return page::not_found(&public, &headers);
-    };
-    let Some(fields) = fields.ok().filter(|f| body::one(f, "save").is_some()) else {
-        return page::nothing_asked(&public, &headers);
-    };
     match timeout(PATIENCE, keep(&public, &token, query.as_deref(), &headers, &fields)).await {
-        Ok(Ok(response)) => response,
+        Ok(Ok(response)) => Ok(response),
         failed => {
             let error = failed.ok().and_then(store::Result::err);
             tracing::error!(?error, "the database does not answer; what is refused goes to the desk");
-            refuse_all_the_same(&public, &token, &headers, &fields).await
+            Ok(refuse_all_the_same(&public, &token, &headers, &fields).await)
         }
     }
 }
@@ -140,18 +132,13 @@ async fn keep(
     // Whoever chooses a language reads the answer in it.
     let query = query.filter(|_| changes.language.is_none());
     let wanted: Vec<String> = changes.products.iter().filter(|(_, on)| **on).map(|(slug, _)| slug.clone()).collect();
-    // In a task of its own: whoever posts and hangs up without waiting has chosen all the same.
-    let work = tokio::spawn({
-        let (public, token, lang) = (public.clone(), *token, shell.lang);
-        async move {
-            let mut tx = public.app.db.write().await?;
-            let about = (token.product, token.campaign);
-            let after = preferences::change(&public.app, &mut tx, token.address, about, &changes, lang).await?;
-            tx.commit().await.map(|()| after)
-        }
+    let (app, person, about, lang) = (public.app.clone(), token.address, (token.product, token.campaign), shell.lang);
+    let changed = to_its_end(async move {
+        let mut tx = app.db.write().await?;
+        let after = preferences::change(&app, &mut tx, person, about, &changes, lang).await?;
+        tx.commit().await.map(|()| after)
     });
-    let Ok(after) = work.await else { return Ok(page::failed(public, headers)) };
-    let after = after?;
+    let after = changed.await?;
     let still_off = after.iter().flat_map(|c| &c.products).any(|p| !p.on && wanted.contains(&p.slug));
     let told = if still_off { Told::StillOff } else { Told::Saved };
     let language = after.as_ref().map(|c| c.language.clone()).unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{RawQuery, Request, State},
     http::HeaderMap,
     response::Response,
 };
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Public,
-    body::{self, BodyError},
+    link::{Posted, Segment},
     page::{self, Shell},
     unsubscribe::{PATIENCE, Reader},
 };
@@ -113,11 +113,11 @@ pub(super) async fn answer(public: &Public, receipt: &Token, query: Option<&str>
 /// GET: the same page again, in another language perhaps.
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Receipt)) else {
+    let Some(token) = public.open(link, Purpose::Receipt) else {
         return page::not_found(&public, &headers);
     };
     answer(&public, &token, query.as_deref(), &headers).await
@@ -126,30 +126,22 @@ pub async fn show(
 /// POST: takes the press back, or says why.
 pub async fn press(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    let fields = body::fields(request).await;
-    if fields == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
-    }
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Receipt)) else {
-        return page::not_found(&public, &headers);
-    };
-    let fields = fields.unwrap_or_default();
-    let reason = body::one(&fields, "reason").map(str::parse::<Why>);
-    let done = match (body::one(&fields, "act"), reason) {
-        (Some("undo"), _) => undo(&public, &token).await,
-        (Some("reason"), Some(Ok(why))) => say(&public, &token, why).await,
+) -> Result<Response, Response> {
+    let posted = Posted::read(&public, link, Purpose::Receipt, request).await?;
+    let Posted { token, headers, .. } = &posted;
+    let done = match (posted.one("act"), posted.one("reason").map(str::parse::<Why>)) {
+        (Some("undo"), _) => undo(&public, token).await,
+        (Some("reason"), Some(Ok(why))) => say(&public, token, why).await,
         // Nothing chosen is nothing said: the page again.
         (Some("reason"), None) => Ok(()),
-        _ => return page::nothing_asked(&public, &headers),
+        _ => return Err(page::nothing_asked(&public, headers)),
     };
     match done {
-        Ok(()) => answer(&public, &token, query.as_deref(), &headers).await,
-        Err(error) => page::database_failed(&public, &headers, &error),
+        Ok(()) => Ok(answer(&public, token, query.as_deref(), headers).await),
+        Err(error) => Err(page::database_failed(&public, headers, &error)),
     }
 }
 

@@ -6,15 +6,16 @@ use std::net::IpAddr;
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 
 use super::{
     Public,
-    body::{self, BodyError},
+    body::{self, Fields},
     language,
+    link::{self, Posted, Segment, to_its_end},
     page::{self, Shell},
     unsubscribe::{self, Reader},
 };
@@ -23,19 +24,17 @@ use crate::{
         address::Address,
         lang::Lang,
         tokens::{Purpose, Token},
-        wordings::Shown,
+        wordings::{self, Shown},
     },
     pipeline::subscribe::{self, LINK_DAYS, Link, Taken},
     store::{self, products::Product},
     web::transport,
 };
 
-type Fields = [(String, String)];
-
 /// GET and HEAD: the form of a product.
 pub async fn show(
     State(public): State<Public>,
-    slug: Result<Path<String>, PathRejection>,
+    slug: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -50,43 +49,39 @@ pub async fn show(
 /// POST: takes the form; a letter asks for the confirmation.
 pub async fn ask(
     State(public): State<Public>,
-    slug: Result<Path<String>, PathRejection>,
+    slug: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
+) -> Result<Response, Response> {
     let client = transport::client(&public, &request);
-    let fields = body::fields(request).await;
-    if fields == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
-    }
+    let (headers, fields) = link::form(&public, request).await?;
     let lang = lang(&public, query.as_deref(), &headers);
     let (product, wording) = match form(&public, slug, lang).await {
         Ok(Some(form)) => form,
-        Ok(None) => return page::not_found(&public, &headers),
-        Err(error) => return page::database_failed(&public, &headers, &error),
+        Ok(None) => return Err(page::not_found(&public, &headers)),
+        Err(error) => return Err(page::database_failed(&public, &headers, &error)),
     };
-    let Some(fields) = fields.ok().filter(|f| body::one(f, "email").is_some()) else {
-        return page::nothing_asked(&public, &headers);
-    };
+    if body::one(&fields, "email").is_none() {
+        return Err(page::nothing_asked(&public, &headers));
+    }
     // Only robots fill in what people do not see: they are told what everybody is told.
     if body::one(&fields, "website").is_some_and(|text| !text.is_empty()) {
-        return page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name });
+        return Ok(page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name }));
     }
     if !admitted(&public, client) {
-        return page::too_many(&public, lang);
+        return Err(page::too_many(&public, lang));
     }
     match take(&public, &product, &fields, lang).await {
-        Ok(Ok(())) => page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name }),
+        Ok(Ok(())) => Ok(page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name })),
         Ok(Err(wrong)) => {
             let form = FormPage {
                 wrong: Some(wrong),
                 email: email(&fields),
                 ..FormPage::new(&public, lang, product, wording)
             };
-            (StatusCode::UNPROCESSABLE_ENTITY, page::render(&form)).into_response()
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, page::render(&form)).into_response())
         }
-        Err(error) => page::database_failed(&public, &headers, &error),
+        Err(error) => Err(page::database_failed(&public, &headers, &error)),
     }
 }
 
@@ -109,21 +104,19 @@ async fn take(public: &Public, product: &Product, fields: &Fields, lang: Lang) -
         return Ok(Err(Wrong::NotAgreed));
     }
     let wording = body::one(fields, "wording").unwrap_or_default().to_owned();
-    let work = tokio::spawn({
-        let (public, product) = (public.clone(), product.clone());
-        async move {
-            let mut tx = public.app.db.write().await?;
-            // A form that was copied into another page may speak another language than its reader's browser.
-            for lang in [lang, lang.pick(Lang::En, Lang::Fr)] {
-                let taken = subscribe::ask(&public.app, &mut tx, &product, &address, &wording, lang).await?;
-                if taken == Taken::Recorded {
-                    return tx.commit().await.map(|()| Ok(()));
-                }
+    let (app, product) = (public.app.clone(), product.clone());
+    let taken = to_its_end(async move {
+        let mut tx = app.db.write().await?;
+        // A form that was copied into another page may speak another language than its reader's browser.
+        for lang in [lang, lang.pick(Lang::En, Lang::Fr)] {
+            let taken = subscribe::ask(&app, &mut tx, &product, &address, &wording, lang).await?;
+            if taken == Taken::Recorded {
+                return tx.commit().await.map(|()| Ok(()));
             }
-            Ok(Err(Wrong::OtherText))
         }
+        Ok(Err(Wrong::OtherText))
     });
-    work.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+    taken.await
 }
 
 fn email(fields: &Fields) -> String {
@@ -131,11 +124,7 @@ fn email(fields: &Fields) -> String {
 }
 
 /// The product of a form and the text that is agreed to. None: there is no such form.
-async fn form(
-    public: &Public,
-    slug: Result<Path<String>, PathRejection>,
-    lang: Lang,
-) -> store::Result<Option<(Product, Shown)>> {
+async fn form(public: &Public, slug: Segment, lang: Lang) -> store::Result<Option<(Product, Shown)>> {
     let Ok(Path(slug)) = slug else { return Ok(None) };
     let mut tx = public.app.db.read().await?;
     let Some(product) = subscribe::product(&mut tx, &slug).await? else { return Ok(None) };
@@ -150,11 +139,11 @@ fn lang(public: &Public, query: Option<&str>, headers: &HeaderMap) -> Lang {
 /// GET and HEAD of a letter's link: what is about to be confirmed.
 pub async fn look(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Confirm)) else {
+    let Some(token) = public.open(link, Purpose::Confirm) else {
         return page::not_found(&public, &headers);
     };
     let link = async {
@@ -170,33 +159,24 @@ pub async fn look(
 /// POST: confirms.
 pub async fn confirm(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    let fields = body::fields(request).await;
-    if fields == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
+) -> Result<Response, Response> {
+    let posted = Posted::read(&public, link, Purpose::Confirm, request).await?;
+    let Posted { token, headers, .. } = &posted;
+    if posted.one("confirm") != Some("yes") {
+        return Err(page::nothing_asked(&public, headers));
     }
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Confirm)) else {
-        return page::not_found(&public, &headers);
-    };
-    if body::one(&fields.unwrap_or_default(), "confirm") != Some("yes") {
-        return page::nothing_asked(&public, &headers);
-    }
-    let work = tokio::spawn({
-        let public = public.clone();
-        async move {
-            let mut tx = public.app.db.write().await?;
-            let link = subscribe::confirm(&public.app, &mut tx, &token).await?;
-            tx.commit().await.map(|()| link)
-        }
+    let (app, confirmed) = (public.app.clone(), *token);
+    let done = to_its_end(async move {
+        let mut tx = app.db.write().await?;
+        let link = subscribe::confirm(&app, &mut tx, &confirmed).await?;
+        tx.commit().await.map(|()| link)
     });
-    match work.await {
-        Ok(Ok((link, now))) => confirm_page(&public, &token, query.as_deref(), &headers, link, now).await,
-        Ok(Err(error)) => page::database_failed(&public, &headers, &error),
-        Err(_) => page::failed(&public, &headers),
+    match done.await {
+        Ok((link, now)) => Ok(confirm_page(&public, token, query.as_deref(), headers, link, now).await),
+        Err(error) => Err(page::database_failed(&public, headers, &error)),
     }
 }
 
@@ -243,7 +223,7 @@ async fn confirm_page(
 
 /// The text that was agreed to, to be read again before it is confirmed.
 async fn agreed_text(public: &Public, product: &str, language: &str, hash: &str) -> String {
-    let name = crate::domain::wordings::form(product);
+    let name = wordings::form(product);
     let kept = async {
         let mut tx = public.app.db.read().await?;
         store::wordings::by_hash(&mut tx, &name, language, hash).await

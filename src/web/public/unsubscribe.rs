@@ -4,15 +4,16 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{RawQuery, Request, State},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 
 use super::{
     Answer, Public,
-    body::{self, Asked, BodyError, Choice},
+    body::{self, Asked, Choice},
     language,
+    link::{Posted, Segment},
     page::{self, Shell},
     receipt, track,
 };
@@ -33,12 +34,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// GET and HEAD: says what can be stopped, and stops nothing (OC-7).
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     client: Client,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Unsubscribe)) else {
+    let Some(token) = public.open(link, Purpose::Unsubscribe) else {
         return page::not_found(&public, &headers);
     };
     // Whoever looks at this page and follows links in the same minute is a machine (rules 5.5).
@@ -54,39 +55,31 @@ pub async fn show(
 /// POST: does it, and answers once it is on disk. A link of a test send changes nothing.
 pub async fn press(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    // The body first, so that a size or a field says nothing about the token.
-    let asked = body::read(request).await;
-    if asked == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
-    }
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Unsubscribe)) else {
-        return page::not_found(&public, &headers);
-    };
-    let Ok(asked) = asked else {
-        return page::nothing_asked(&public, &headers);
+) -> Result<Response, Response> {
+    let Posted { token, headers, fields } = Posted::read(&public, link, Purpose::Unsubscribe, request).await?;
+    let Ok(asked) = body::asked(&fields) else {
+        return Err(page::nothing_asked(&public, &headers));
     };
     let answer = if token.test { Answer::Noted } else { public.desk.press(vec![wanted(&public, &token, asked)]).await };
     if matches!(answer, Answer::Failed) {
-        return page::unavailable(&public, &headers);
+        return Err(page::unavailable(&public, &headers));
     }
     public.counters.unsubscribes.fetch_add(1, Ordering::Relaxed);
     if asked == Asked::OneClick {
-        return one_click_answer(token.test);
+        return Ok(one_click_answer(token.test));
     }
     if token.test {
         let reader = look_up(&public, &token).await;
         let choice = if wants_product(&token, asked) { Choice::Product } else { Choice::Everything };
         let shell = reader.shell(&public, query.as_deref(), &headers);
-        return page::render(&TestPage { shell, choice: choice.as_str() });
+        return Ok(page::render(&TestPage { shell, choice: choice.as_str() }));
     }
     let pressed = if let Answer::Written(pressed) = answer { pressed.into_iter().next() } else { None };
     let receipt = receipt::of(&token, pressed.as_ref(), wants_product(&token, asked));
-    receipt::answer(&public, &receipt, query.as_deref(), &headers).await
+    Ok(receipt::answer(&public, &receipt, query.as_deref(), &headers).await)
 }
 
 fn wants_product(token: &Token, asked: Asked) -> bool {

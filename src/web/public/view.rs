@@ -4,12 +4,12 @@
 //! them. The links are those of the mail.
 
 use axum::{
-    extract::{Path, RawQuery, State, rejection::PathRejection},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, header},
     response::{Html, IntoResponse, Response},
 };
 
-use super::{Public, page, unsubscribe::Reader};
+use super::{Public, link::Segment, page, unsubscribe::Reader};
 use crate::{
     domain::{
         eligibility::Basis,
@@ -33,11 +33,11 @@ const POLICY_WITH_PICTURES: &str = "default-src 'none'; style-src 'unsafe-inline
 /// GET and HEAD.
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::View)) else {
+    let Some(token) = public.open(link, Purpose::View) else {
         return page::not_found(&public, &headers);
     };
     match load(&public, &token).await {

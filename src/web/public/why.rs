@@ -6,21 +6,22 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, RawQuery, Request, State, rejection::PathRejection},
+    extract::{RawQuery, Request, State},
     http::HeaderMap,
     response::Response,
 };
 use jiff::{Timestamp, civil::Date};
 
 use super::{
-    Public,
-    body::{self, BodyError},
+    Public, body,
+    link::{Posted, Segment, to_its_end},
     page::{self, Shell},
     unsubscribe::Reader,
 };
 use crate::{
     domain::{
         campaigns::CampaignKind,
+        contacts::SourceKind,
         content::{self, Frozen},
         dates::Dated,
         eligibility::Basis,
@@ -35,11 +36,11 @@ use crate::{
 /// GET and HEAD: the answer to the question.
 pub async fn show(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Why)) else {
+    let Some(token) = public.open(link, Purpose::Why) else {
         return page::not_found(&public, &headers);
     };
     answer(&public, &token, query.as_deref(), &headers, None).await
@@ -48,46 +49,35 @@ pub async fn show(
 /// POST: records what the person asks for.
 pub async fn ask(
     State(public): State<Public>,
-    token: Result<Path<String>, PathRejection>,
+    link: Segment,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Response {
-    let headers = request.headers().clone();
-    let fields = body::fields(request).await;
-    if fields == Err(BodyError::TooLarge) {
-        return page::too_large(&public, &headers);
-    }
-    let Some(token) = token.ok().and_then(|Path(text)| public.token(&text, Purpose::Why)) else {
-        return page::not_found(&public, &headers);
-    };
-    let fields = fields.unwrap_or_default();
+) -> Result<Response, Response> {
+    let Posted { token, headers, fields } = Posted::read(&public, link, Purpose::Why, request).await?;
     let Some(Ok(kind)) = body::one(&fields, "request").map(str::parse::<RequestKind>) else {
-        return page::nothing_asked(&public, &headers);
+        return Err(page::nothing_asked(&public, &headers));
     };
     let text = body::one(&fields, "text").unwrap_or_default().to_owned();
     if kind == RequestKind::Correction && text.trim().is_empty() {
-        return answer(&public, &token, query.as_deref(), &headers, Some(Told::Empty)).await;
+        return Ok(answer(&public, &token, query.as_deref(), &headers, Some(Told::Empty)).await);
     }
     if token.test {
-        return answer(&public, &token, query.as_deref(), &headers, None).await;
+        return Ok(answer(&public, &token, query.as_deref(), &headers, None).await);
     }
     let text = if kind == RequestKind::Correction { text } else { String::new() };
-    let work = tokio::spawn({
-        let public = public.clone();
-        async move {
-            let mut tx = public.app.db.write().await?;
-            let campaign = Some(i64::from(token.campaign)).filter(|id| *id != 0);
-            let asked = requests::ask(&public.app, &mut tx, token.address, campaign, kind, &text).await?;
-            tx.commit().await.map(|()| asked)
-        }
+    let app = public.app.clone();
+    let recorded = to_its_end(async move {
+        let mut tx = app.db.write().await?;
+        let campaign = Some(i64::from(token.campaign)).filter(|id| *id != 0);
+        let asked = requests::ask(&app, &mut tx, token.address, campaign, kind, &text).await?;
+        tx.commit().await.map(|()| asked)
     });
-    let told = match work.await {
-        Ok(Ok(Asked::New(_) | Asked::Waits(_))) => Some(Told::Recorded(kind)),
-        Ok(Ok(Asked::Nobody)) => None,
-        Ok(Err(error)) => return page::database_failed(&public, &headers, &error),
-        Err(_) => return page::failed(&public, &headers),
+    let told = match recorded.await {
+        Ok(Asked::New(_) | Asked::Waits(_)) => Some(Told::Recorded(kind)),
+        Ok(Asked::Nobody) => None,
+        Err(error) => return Err(page::database_failed(&public, &headers, &error)),
     };
-    answer(&public, &token, query.as_deref(), &headers, told).await
+    Ok(answer(&public, &token, query.as_deref(), &headers, told).await)
 }
 
 async fn answer(
@@ -125,7 +115,7 @@ struct Known {
     /// When it was submitted.
     sent_on: Option<Date>,
     source: String,
-    source_kind: crate::domain::contacts::SourceKind,
+    source_kind: SourceKind,
     collected_on: Option<Date>,
     /// What waits for an answer: kind and last day.
     waiting: Vec<(RequestKind, String)>,
@@ -170,7 +160,7 @@ async fn load(public: &Public, token: &Token) -> store::Result<(Reader, Known)> 
         frozen: campaign.and_then(|c| serde_json::from_str(&c.frozen).ok()),
         basis: delivery.as_ref().and_then(|d| d.code.parse().ok()),
         sent_on: delivery.and_then(|d| d.submitted_at).and_then(local),
-        source_kind: contact.as_ref().map_or(crate::domain::contacts::SourceKind::Unknown, |c| c.source_kind),
+        source_kind: contact.as_ref().map_or(SourceKind::Unknown, |c| c.source_kind),
         collected_on: contact
             .as_ref()
             .and_then(|c| Dated::read(&c.collected_at).known())
