@@ -19,7 +19,7 @@ use crate::{
     domain::{
         address::Address,
         campaign_file::BodyFormat,
-        campaigns::{CampaignState, DeliveryState},
+        campaigns::{CampaignKind, CampaignState, DeliveryState},
         lang::Lang,
     },
     pipeline::{
@@ -273,7 +273,7 @@ fn created(campaign: &Compiled, json: bool) -> anyhow::Result<ExitCode> {
 struct Listed {
     campaign: String,
     product: String,
-    kind: crate::domain::campaigns::CampaignKind,
+    kind: CampaignKind,
     state: CampaignState,
     scheduled_at: Option<String>,
 }

@@ -14,6 +14,7 @@ use crate::{
         content::{self, Level},
         eligibility::{Basis, Outcome, Reason},
         lang::Lang,
+        regimes::RULES_VERSION,
         windows::Windows,
     },
     store,
@@ -79,7 +80,7 @@ pub async fn preflight(
         send: Sending::default(),
         block: Blocking::default(),
         findings: findings(app, campaign, lang),
-        rules_version: crate::domain::regimes::RULES_VERSION,
+        rules_version: RULES_VERSION,
     };
     let mut after = 0;
     loop {

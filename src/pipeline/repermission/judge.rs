@@ -18,7 +18,7 @@ use crate::{
         address::AddressHash,
         campaigns::{CampaignKind, Terms},
         eligibility::{self, Basis, Decision, Outcome, Person, Reason},
-        import::lines::{FaultCode, Line},
+        import::lines::{Facts, FaultCode, Line},
         repermission::{DUPLICATE, Group, UNUSABLE_ROW, missing::Fact, union},
         rulebook,
     },
@@ -137,7 +137,7 @@ impl<'a> Judge<'a> {
             contacts::by_hashes(&mut tx, hashes).await?.into_iter().map(|c| (c.address_hash, c)).collect();
         let (mut joined, mut contacts) = (Vec::with_capacity(people.len()), Vec::with_capacity(people.len()));
         for (lines, hash) in people.iter().zip(hashes) {
-            let mut facts = crate::domain::import::lines::Facts::default();
+            let mut facts = Facts::default();
             for (_, line) in lines.iter().filter(|(_, line)| line.fault.is_none()) {
                 union::join(&mut facts, &line.facts, tz);
             }

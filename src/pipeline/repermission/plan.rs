@@ -21,7 +21,7 @@ use crate::{
         regimes::RULES_VERSION,
         repermission::{Group, missing::Fact},
     },
-    pipeline::import::Pace,
+    pipeline::import::{Pace, records::Record},
     store::{
         products,
         repermission::{self, NewLine},
@@ -446,13 +446,7 @@ impl Writing {
         }
     }
 
-    fn line(
-        &mut self,
-        position: u64,
-        index: usize,
-        file: &OldFile,
-        record: &crate::pipeline::import::records::Record,
-    ) -> io::Result<NewLine> {
+    fn line(&mut self, position: u64, index: usize, file: &OldFile, record: &Record) -> io::Result<NewLine> {
         let (number, note) = self.told.of(position)?;
         let verdict = &self.verdicts[usize::from(number)];
         let (hash, person, refusals) = note.as_deref().map(Note::parts).unwrap_or((None, "", ""));

@@ -27,7 +27,7 @@ use crate::{
     pipeline::import::{
         ImportError, Options, layout,
         reading::whole_line,
-        records::{Record, Records},
+        records::{Record, RecordFault, Records},
         source::{Source, SourceError},
     },
 };
@@ -235,7 +235,7 @@ impl OldFile {
     }
 
     /// The same of cells that were kept apart from their record.
-    pub fn line_of(&self, cells: &[&str], fault: Option<crate::pipeline::import::records::RecordFault>) -> Line {
+    pub fn line_of(&self, cells: &[&str], fault: Option<RecordFault>) -> Line {
         let mut line = self.reader.read(cells, fault.map(whole_line));
         if line.refusals.unsubscribed.is_none() && self.more_refusals.iter().any(|more| refuses(*more, cells)) {
             // Nobody knows since when: it stands for ever (SUP-6).
