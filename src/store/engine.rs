@@ -2,6 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::PathBuf,
     str::FromStr,
@@ -10,7 +11,7 @@ use std::{
 
 use sqlx::{
     Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -98,9 +99,8 @@ impl Db {
     /// Opens the database at `url` as it is: makes none, migrates none, waits for it a few seconds only.
     pub(super) async fn connect(url: &str) -> Result<Db, OpenError> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?;
             let pool = PgPoolOptions::new().max_connections(2).acquire_timeout(GLANCE);
-            return Ok(Db::Pg(pool.connect_with(options.application_name("ouinon doctor")).await?));
+            return Ok(Db::Pg(connect_postgres(pool, url, "ouinon doctor").await?));
         }
         let path = url.strip_prefix("sqlite:").ok_or(OpenError::Url)?;
         let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
@@ -114,12 +114,8 @@ impl Db {
     }
 
     async fn open_postgres(url: &str) -> Result<Db, OpenError> {
-        let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(16)
-            .acquire_timeout(BUSY)
-            .connect_with(options.application_name("ouinon"))
-            .await?;
+        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(BUSY);
+        let pool = connect_postgres(pool, url, "ouinon").await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await?;
         Ok(Db::Pg(pool))
     }
@@ -204,6 +200,34 @@ impl Db {
     }
 }
 
+/// Connects in the clear where nothing leaves the machine and nobody asked for TLS, unless the server insists.
+///
+/// There, what is larger than one TLS record goes out in several writes, and the last of them would wait 40 ms
+/// for the acknowledgement of the first: the driver leaves Nagle's algorithm on (sqlx 0.9.0, issue 4335).
+async fn connect_postgres(pool: PgPoolOptions, url: &str, name: &str) -> Result<PgPool, OpenError> {
+    let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?.application_name(name);
+    if !stays_here(&options) {
+        return Ok(pool.connect_with(options).await?);
+    }
+    let plain = options.clone().ssl_mode(PgSslMode::Disable);
+    match pool.clone().connect_with(plain).await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_LET_IN) => {
+            Ok(pool.connect_with(options).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// SQLSTATE of a connection that the server does not allow so (`hostssl` in `pg_hba.conf`).
+const NOT_LET_IN: &str = "28000";
+
+/// Whether the server is reached over loopback, and its URL leaves TLS to us.
+fn stays_here(options: &PgConnectOptions) -> bool {
+    let host = options.get_host().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    here && matches!(options.get_ssl_mode(), PgSslMode::Prefer)
+}
+
 /// Takes the write lock, which another process may hold. SQLite's own patience would look for it ever
 /// less often, every tenth of a second at last, and hardly ever find it free beside a busy sender.
 async fn begin_immediate(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
@@ -246,6 +270,28 @@ impl Sql {
         match tx {
             Tx::Lite(_) => self.lite,
             Tx::Pg(_) => self.pg,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_of_this_machine_is_spoken_to_in_the_clear() {
+        let here = |url| stays_here(&PgConnectOptions::from_str(url).unwrap());
+        for url in ["postgres://a@localhost/b", "postgres://a@127.0.0.1:5433/b", "postgres://a@[::1]/b"] {
+            assert!(here(url), "{url}");
+        }
+        for url in [
+            "postgres://a@db.example/b",
+            "postgres://a@192.0.2.1/b",
+            "postgres://a@localhost.example/b",
+            "postgres://a@localhost/b?sslmode=require",
+            "postgres://a@127.0.0.1/b?sslmode=verify-full",
+        ] {
+            assert!(!here(url), "{url}");
         }
     }
 }
