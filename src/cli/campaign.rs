@@ -21,6 +21,7 @@ use crate::{
         campaign_file::BodyFormat,
         campaigns::{CampaignKind, CampaignState, DeliveryState},
         lang::Lang,
+        suppressions::Why,
     },
     pipeline::{
         campaigns::{self, CampaignError},
@@ -469,6 +470,13 @@ pub fn print_report(r: &Report, lang: Lang) {
     print_status(&r.status, lang);
     say!("{}", output::reasons(r.by_basis.iter().map(|(c, n)| (c.as_str(), *n)), lang));
     say!("{:>8} {}", r.unsubscribes, lang.pick("désinscriptions", "unsubscribes"));
+    if r.undone > 0 {
+        say!("{:>8} {}", r.undone, lang.pick("annulées par la personne", "taken back by the person"));
+    }
+    for (why, n) in &r.reasons {
+        let sentence = why.parse().map_or(why.as_str(), |why: Why| why.sentence(lang));
+        say!("{n:>12} {}", lang.pick(format!("« {sentence} »"), format!("“{sentence}”")));
+    }
     say!("{:>8} {}", r.complaints, lang.pick("plaintes", "complaints"));
     if r.tracked > 0 {
         say!(

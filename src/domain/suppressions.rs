@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::words::words;
+use super::{lang::Lang, words::words};
 
 words! {
     /// What a suppression covers. A refusal without a stated scope is global (SUP-3).
@@ -42,6 +42,35 @@ impl SuppressionReason {
     /// Done by the person: undone only by the person, by a later double opt-in (SUP-7).
     pub fn is_the_persons_act(self) -> bool {
         matches!(self, SuppressionReason::Unsubscribe | SuppressionReason::Objection)
+    }
+}
+
+words! {
+    /// Why somebody unsubscribes, as far as they care to say.
+    Why {
+        /// Too many messages.
+        TooMany = "too_many",
+        /// Not interested.
+        NotInterested = "not_interested",
+        /// Does not remember having asked for it.
+        NeverAsked = "never_asked",
+        /// Not the right person, or not any more.
+        WrongPerson = "wrong_person",
+        /// Anything else.
+        Other = "other",
+    }
+}
+
+impl Why {
+    /// In the person's mouth.
+    pub fn sentence(self, lang: Lang) -> &'static str {
+        match self {
+            Why::TooMany => lang.pick("Je reçois trop de messages", "I get too many messages"),
+            Why::NotInterested => lang.pick("Le sujet ne m’intéresse pas", "The subject does not interest me"),
+            Why::NeverAsked => lang.pick("Je n’ai pas demandé ces messages", "I did not ask for these messages"),
+            Why::WrongPerson => lang.pick("Je ne suis pas la bonne personne", "I am not the right person"),
+            Why::Other => lang.pick("Une autre raison", "Another reason"),
+        }
     }
 }
 

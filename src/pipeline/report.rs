@@ -83,6 +83,10 @@ pub struct Report {
     pub status: Status,
     /// People who unsubscribed by this campaign's links.
     pub unsubscribes: i64,
+    /// Of them, those who took it back.
+    pub undone: i64,
+    /// What they said of why, by its word; most say nothing. Zeros left out.
+    pub reasons: BTreeMap<String, i64>,
     /// People who complained.
     pub complaints: i64,
     /// Accepted messages with individual tracking: the base of `opens` and `clicks`.
@@ -193,6 +197,8 @@ pub async fn report(tx: &mut Tx, campaign: &Campaign) -> store::Result<Report> {
     }
     Ok(Report {
         unsubscribes: people("unsubscribe", None),
+        undone: people("undo", None),
+        reasons: happened.iter().filter(|(k, ..)| k == "reason").map(|(_, why, n)| (why.clone(), *n)).collect(),
         complaints: people("complaint", None),
         tracked: deliveries::tracked(tx, campaign.id).await?,
         opens: Opens {

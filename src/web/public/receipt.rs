@@ -20,8 +20,8 @@ use super::{
 use crate::{
     domain::{
         lang::Lang,
+        suppressions::Why,
         tokens::{Purpose, Token},
-        words::words,
     },
     pipeline::{
         press::Pressed,
@@ -33,34 +33,6 @@ use crate::{
         products, suppressions,
     },
 };
-
-words! {
-    /// Why somebody unsubscribes, as far as they care to say.
-    Why {
-        /// Too many messages.
-        TooMany = "too_many",
-        /// Not interested.
-        NotInterested = "not_interested",
-        /// Does not remember having asked for it.
-        NeverAsked = "never_asked",
-        /// Not the right person, or not any more.
-        WrongPerson = "wrong_person",
-        /// Anything else.
-        Other = "other",
-    }
-}
-
-impl Why {
-    fn sentence(self, lang: Lang) -> &'static str {
-        match self {
-            Why::TooMany => lang.pick("Je reçois trop de messages", "I get too many messages"),
-            Why::NotInterested => lang.pick("Le sujet ne m’intéresse pas", "The subject does not interest me"),
-            Why::NeverAsked => lang.pick("Je n’ai pas demandé ces messages", "I did not ask for these messages"),
-            Why::WrongPerson => lang.pick("Je ne suis pas la bonne personne", "I am not the right person"),
-            Why::Other => lang.pick("Une autre raison", "Another reason"),
-        }
-    }
-}
 
 /// What left so long ago has arrived.
 const ON_ITS_WAY_MINUTES: i64 = 30;

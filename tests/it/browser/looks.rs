@@ -58,6 +58,12 @@ async fn every_page_is_accessible() {
             format!("/c/{}", sign(Token { purpose: Purpose::Confirm, campaign: 999, ..own })),
             None,
         ));
+        let question = format!("/a/{}", sign(Token { purpose: Purpose::Answer, ..own }));
+        for (name, press) in
+            [("question", None), ("answered-yes", Some("button[value=yes]")), ("answered-no", Some("button[value=no]"))]
+        {
+            pages.push((name, question.clone(), press));
+        }
         pages.push(("test", format!("/p/{}", sign(Token { purpose: Purpose::Preferences, test: true, ..own })), None));
         pages.push(("gone", format!("/v/{}", sign(Token { purpose: Purpose::View, campaign: 999, ..own })), None));
 

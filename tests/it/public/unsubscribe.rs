@@ -6,7 +6,7 @@ use ouinon::{
         tokens::Purpose,
     },
     pipeline::{
-        erase,
+        erase, report,
         suppress::{self, Reach, Refusal, Whom},
     },
     store::{self, events},
@@ -75,6 +75,12 @@ on_both! {
         assert!(entry.lifted_at == Some(world.now()) && entry.lifted_reason.contains("double opt-in"));
         let word = |kind: &str, class: &str| (kind.to_owned(), class.to_owned());
         assert_eq!(events_of(world).await, [word("unsubscribe", ""), word("reason", "too_many"), word("undo", "")]);
+        let report = world.tx(async |tx| {
+            let campaign = store::campaigns::by_slug(tx, "autumn").await?.expect("the campaign");
+            report::report(tx, &campaign).await
+        }).await;
+        assert_eq!((report.unsubscribes, report.undone), (1, 1));
+        assert_eq!(report.reasons, [("too_many".to_owned(), 1)].into());
 
         // Twice changes nothing more, and a later press is a new refusal.
         assert!(served.post(&receipt, "act=undo").await.body.contains("C’est annulé"));
