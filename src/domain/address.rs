@@ -214,11 +214,23 @@ impl serde::Serialize for AddressHash {
     }
 }
 
+/// Reads what it serialises as.
+impl<'de> serde::Deserialize<'de> for AddressHash {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<AddressHash, D::Error> {
+        let hex = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
+        AddressHash::from_hex(&hex).ok_or_else(|| serde::de::Error::custom("an address hash has 64 hexadecimal digits"))
+    }
+}
+
 /// Bytes as hexadecimal digits in lower case.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 impl AddressHash {

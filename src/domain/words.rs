@@ -53,8 +53,17 @@ macro_rules! words {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
-                let word = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
-                word.parse().map_err(serde::de::Error::custom)
+                struct Word;
+                impl serde::de::Visitor<'_> for Word {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a word of a closed vocabulary")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, word: &str) -> std::result::Result<$name, E> {
+                        word.parse().map_err(E::custom)
+                    }
+                }
+                d.deserialize_str(Word)
             }
         }
     };

@@ -1,6 +1,6 @@
 //! Contacts: people and mailboxes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{Result, Sql, Tx, on};
@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 /// A row of `contact`. Text that is not known is empty; dates are text as `domain::dates` reads it.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, Deserialize)]
 pub struct Contact {
     /// Key; 0 until stored.
     pub id: i64,
@@ -55,12 +55,16 @@ pub struct Contact {
     /// When it was collected.
     pub collected_at: String,
     /// The person was informed at collection or since.
+    #[serde(deserialize_with = "super::truth")]
     pub informed: bool,
     /// What was sold is similar to what is offered.
+    #[serde(deserialize_with = "super::truth")]
     pub similar_offer: bool,
     /// Sold by the entity that sends.
+    #[serde(deserialize_with = "super::truth")]
     pub same_entity: bool,
     /// A refusal was offered at collection.
+    #[serde(deserialize_with = "super::truth")]
     pub refusal_offered: bool,
     /// When the relationship ended or ends.
     pub relationship_end: String,

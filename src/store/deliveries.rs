@@ -173,12 +173,11 @@ const SUBMITTING: Sql = Sql::twin(
     "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
      first_submitted_at = COALESCE(first_submitted_at, $3)
      WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
-     AND contact_id IN (SELECT value FROM json_each($4)) RETURNING contact_id",
+     AND contact_id IN (SELECT value FROM json_each($4))",
     "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
      first_submitted_at = COALESCE(first_submitted_at, $3)
      WHERE campaign_id = $1 AND worker_id IS NOT DISTINCT FROM $2 AND state IS NOT DISTINCT FROM 'claimed'
-     AND contact_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json))))
-     RETURNING contact_id",
+     AND contact_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json))))",
 );
 // Here and below, on SQLite: without the fence of MATERIALIZED the planner knows the campaign first, walks over
 // all of its deliveries, and looks for each among the rows.
@@ -345,14 +344,26 @@ pub async fn release(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) 
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(list).execute(c).await.map(|d| d.rows_affected()))
 }
 
-/// Marks claimed deliveries as being submitted, and returns those that still were the worker's to
+/// Marks claimed deliveries as being submitted, and returns those that are: they still were the worker's to
 /// submit. Only these may be sent, and only after the transaction is committed.
 pub async fn submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64], now: i64) -> Result<Vec<i64>> {
     if contacts.is_empty() {
         return Ok(Vec::new());
     }
     let (sql, list) = (SUBMITTING.on(tx), super::json(contacts));
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(worker).bind(now).bind(list).fetch_all(c).await)
+    let marked = on!(tx, |c| sqlx::query(sql)
+        .bind(campaign)
+        .bind(worker)
+        .bind(now)
+        .bind(list)
+        .execute(c)
+        .await
+        .map(|done| done.rows_affected()))?;
+    // Nearly always all of them: then there is nothing to read.
+    if marked == contacts.len() as u64 {
+        return Ok(contacts.to_vec());
+    }
+    still_submitting(tx, campaign, worker, contacts).await
 }
 
 /// Ends claimed deliveries that may not be sent any more.
@@ -380,7 +391,7 @@ pub async fn record_late(tx: &mut Tx, campaign: i64, outcomes: &[&Outcome]) -> R
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(rows).execute(c).await.map(|d| d.rows_affected()))
 }
 
-/// Which of these the worker has marked as submitting. Asked when a commit's own answer was lost.
+/// Which of these the worker has marked as submitting.
 pub async fn still_submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) -> Result<Vec<i64>> {
     let (sql, list) = (STILL_SUBMITTING.on(tx), super::json(contacts));
     on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(worker).bind(list).fetch_all(c).await)

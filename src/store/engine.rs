@@ -10,7 +10,7 @@ use std::{
 };
 
 use sqlx::{
-    Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    ConnectOptions, Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -75,6 +75,8 @@ const LOOK: Duration = Duration::from_millis(2);
 /// For a look at the database as it is.
 const GLANCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+/// Rows of SQLite's thread that wait to be taken: with room for a whole batch, it need not stop in between.
+const ROWS: usize = 1024;
 
 /// The migrations that this program knows for the engine of `db`, by their versions.
 pub(super) fn migrations(db: &Db) -> Vec<i64> {
@@ -135,6 +137,8 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
             .foreign_keys(true)
+            .row_buffer_size(ROWS)
+            .disable_statement_logging()
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-32768")
             .pragma("journal_size_limit", "67108864");
@@ -151,6 +155,7 @@ impl Db {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(BUSY)
+            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute("PRAGMA busy_timeout = 2").await.map(|_| ()) })
             })
@@ -159,6 +164,7 @@ impl Db {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY)
+            .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
             .await?;
         Ok(Db::Lite { writer, readers, path })

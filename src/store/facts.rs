@@ -26,21 +26,29 @@ const ASKED: Sql = Sql::twin(
     "SELECT address_hash, asked_at FROM repermission_ask WHERE product = $1
      AND address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($2 AS json)))",
 );
-const MARKS: Sql = Sql::twin(
-    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id) FROM contact
+// A contact in the order of the fields of `Contact`, its version, and how many consent events it has.
+const MARKED: Sql = Sql::twin(
+    "SELECT json_group_array(json_array(json_array(id, address, hex(address_hash), kind, address_kind, legal_form, relationship, first_name, last_name, company,
+     job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed, similar_offer,
+     same_entity, refusal_offered, relationship_end, last_activity, last_activity_at, paused_until, created_at, changed_at),
+     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id))) FROM contact
      WHERE id IN (SELECT value FROM json_each($1))",
-    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id) FROM contact
-     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
+    "SELECT CAST(COALESCE(json_agg(json_build_array(json_build_array(id, address, encode(address_hash, 'hex'), kind, address_kind, legal_form, relationship, first_name, last_name, company,
+     job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed, similar_offer,
+     same_entity, refusal_offered, relationship_end, last_activity, last_activity_at, paused_until, created_at, changed_at),
+     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id))), '[]') AS TEXT) FROM contact
+     WHERE id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json))))",
 );
 const RECHECK: Sql = Sql::twin(
-    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
-     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+    "SELECT json_group_array(json_array(id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2))),
      (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
      WHERE id IN (SELECT value FROM json_each($1))",
-    "SELECT id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
-     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+    "SELECT CAST(COALESCE(json_agg(json_build_array(id, version,
+     (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2))), '[]') AS TEXT),
      (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
-     WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
+     WHERE id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json))))",
 );
 const ASK: Sql = Sql::same(
     "INSERT INTO repermission_ask (address_hash, product, asked_at) VALUES ($1, $2, $3)
@@ -55,11 +63,13 @@ pub struct Mark {
     consents: i64,
 }
 
-/// The marks of these contacts; who is missing is gone.
-pub async fn marks(tx: &mut Tx, ids: &[i64]) -> Result<HashMap<i64, Mark>> {
-    let (sql, list) = (MARKS.on(tx), super::json(ids));
-    let rows: Vec<(i64, i64, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
-    Ok(rows.into_iter().map(|(id, version, consents)| (id, Mark { version, consents })).collect())
+/// These contacts by id, each with its mark; who is missing is gone.
+pub async fn marked(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(Contact, Mark)>> {
+    let (sql, list) = (MARKED.on(tx), super::json(ids));
+    let json: String = on!(tx, |c| sqlx::query_scalar(sql).bind(list).fetch_one(c).await)?;
+    let mut rows: Vec<(Contact, i64, i64)> = super::rows(&json)?;
+    rows.sort_by_key(|(contact, ..)| contact.id);
+    Ok(rows.into_iter().map(|(contact, version, consents)| (contact, Mark { version, consents })).collect())
 }
 
 /// A person as known before, to be brought up to the present.
@@ -79,12 +89,12 @@ pub struct Known<'a> {
 pub async fn refresh(tx: &mut Tx, people: &mut [Known<'_>], product: &str) -> Result<HashMap<i64, Mark>> {
     let ids: Vec<i64> = people.iter().map(|known| known.contact_id).collect();
     let (sql, list) = (RECHECK.on(tx), super::json(&ids));
-    let rows: Vec<(i64, i64, i64, Option<i64>, bool)> =
-        on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_all(c).await)?;
-    let has_foreign = rows.first().is_some_and(|(.., has_foreign)| *has_foreign);
+    let (json, has_foreign): (String, bool) =
+        on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_one(c).await)?;
+    let rows: Vec<(i64, i64, i64, Option<i64>)> = super::rows(&json)?;
     let known: Vec<_> = people.iter().map(|known| (known.address_hash, known.person.address.as_ref())).collect();
     let refusals = Refusals::load(tx, &known, has_foreign).await?;
-    let asked: HashMap<i64, i64> = rows.iter().filter_map(|(id, _, _, asked, _)| Some((*id, (*asked)?))).collect();
+    let asked: HashMap<i64, i64> = rows.iter().filter_map(|(id, _, _, asked)| Some((*id, (*asked)?))).collect();
     for known in people {
         known.person.suppressions = refusals.of(known.address_hash, known.person.address.as_ref());
         known.person.repermission_last_at = asked_at(asked.get(&known.contact_id).copied());

@@ -68,26 +68,26 @@ const CLAIM: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
      SELECT contact_id FROM delivery INDEXED BY delivery_queued
      WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5 ORDER BY contact_id LIMIT $6)
-     RETURNING contact_id, attempts, first_submitted_at, provider_group",
+     RETURNING contact_id, attempts, first_submitted_at",
     // Without MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
     "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
      WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5
      ORDER BY contact_id LIMIT $6 FOR UPDATE SKIP LOCKED)
      UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at, delivery.provider_group",
+     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at",
 );
 const CLAIM_DUE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
      SELECT contact_id FROM delivery INDEXED BY delivery_deferred
      WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5 ORDER BY next_attempt_at LIMIT $6)
-     RETURNING contact_id, attempts, first_submitted_at, provider_group",
+     RETURNING contact_id, attempts, first_submitted_at",
     "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
      WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5
      ORDER BY next_attempt_at LIMIT $6 FOR UPDATE SKIP LOCKED)
      UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at, delivery.provider_group",
+     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at",
 );
 
 /// Notes that a campaign has deliveries in these lanes.

@@ -52,6 +52,29 @@ pub(crate) use on;
 /// The result of a statement.
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// Rows that a statement answers as one JSON text: a page of them is read several times faster so than row by row.
+fn rows<T: serde::de::DeserializeOwned>(json: &str) -> Result<Vec<T>> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// True and false in JSON; SQLite writes them as numbers.
+fn truth<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<bool, D::Error> {
+    struct Truth;
+    impl serde::de::Visitor<'_> for Truth {
+        type Value = bool;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("true, false, 1 or 0")
+        }
+        fn visit_bool<E>(self, value: bool) -> std::result::Result<bool, E> {
+            Ok(value)
+        }
+        fn visit_u64<E>(self, value: u64) -> std::result::Result<bool, E> {
+            Ok(value != 0)
+        }
+    }
+    d.deserialize_any(Truth)
+}
+
 /// A list of rows or keys as the JSON text that a statement takes it as.
 fn json<T: serde::Serialize + ?Sized>(rows: &T) -> String {
     serde_json::to_string(rows).expect("rows are plain values")

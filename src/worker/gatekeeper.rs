@@ -30,10 +30,9 @@ const WINDOW: usize = 64;
 const WIDEST: usize = 512;
 /// Jobs that wait at the gate, at most: what is prepared further ahead waits in its campaign.
 const QUEUE: usize = 128;
-/// While messages go fast, a commit waits so long for more of them, unless so many wait already: a
-/// commit costs the same for one as for many.
-const GATHER: Duration = Duration::from_millis(1);
-const ENOUGH: usize = 64;
+/// While messages go fast, a commit waits for a quarter of those that may be under way, so long at most: it
+/// costs nearly the same for one as for many.
+const GATHER: Duration = Duration::from_millis(8);
 /// Messages a second that are fast.
 const FAST: f64 = 500.0;
 /// A job that waited for so long for a seat goes back to the queue: its turn, and what was permitted
@@ -135,8 +134,8 @@ impl Post {
                 n = offers.recv_many(&mut fresh, room), if room > 0 && offered && !stopping => offered = n > 0,
                 () = stopped(&mut stop), if !stopping => {}
             }
-            if pace.per_second >= FAST && !stopping && asks.len() + inbox.len() < ENOUGH {
-                tokio::time::sleep(GATHER).await;
+            if !stopping {
+                tokio::time::sleep(pace.gather(asks.len() + inbox.len())).await;
             }
             while self.waiting.len() + fresh.len() < QUEUE
                 && let Ok(job) = offers.try_recv()
@@ -328,6 +327,15 @@ impl Pace {
             self.per_second = (self.per_second + now) / 2.0;
             (self.since, self.counted) = (Some(Instant::now()), 0);
         }
+    }
+
+    /// How long to wait for more asks, when so many are there. A message asks twice: for leave, and to be recorded.
+    fn gather(&self, asks: usize) -> Duration {
+        if self.per_second < FAST {
+            return Duration::ZERO;
+        }
+        let lacking = (self.window() / 4).saturating_sub(asks / 2);
+        Duration::from_secs_f64(lacking as f64 / self.per_second).min(GATHER)
     }
 
     fn window(&self) -> usize {

@@ -151,8 +151,6 @@ pub struct Connection {
     pub(super) phase: Phase,
     /// A refused transaction is still open at the server: RSET goes before the next MAIL.
     pub(super) reset_first: bool,
-    /// Kept between submissions for its capacity.
-    pub(super) outgoing: Vec<u8>,
 }
 
 /// Where a conversation stands. `Broken` while an exchange is under way, so that a dropped
@@ -186,14 +184,7 @@ impl Connection {
         if server.credentials.is_some() {
             opening.log_in(&capabilities).await?;
         }
-        Ok(Connection {
-            wire: opening.wire,
-            capabilities,
-            timeouts,
-            phase: Phase::Idle,
-            reset_first: false,
-            outgoing: Vec::new(),
-        })
+        Ok(Connection { wire: opening.wire, capabilities, timeouts, phase: Phase::Idle, reset_first: false })
     }
 
     /// Another message may be submitted. Once false, for ever: drop it and open another.

@@ -220,14 +220,15 @@ impl Connection {
         if mem::replace(&mut self.phase, Phase::Broken) != Phase::Ready {
             return SubmitOutcome::NotSent(SmtpError::Unusable);
         }
-        let mut outgoing = mem::take(&mut self.outgoing);
-        outgoing.clear();
-        stuff_dots(message, &mut outgoing);
-        outgoing.extend_from_slice(b".\r\n");
-        let end = outgoing.len();
-        let written = self.write_through(&mut outgoing, next).await;
-        self.outgoing = outgoing;
-        match written {
+        let mut stuffed = Vec::new();
+        let lines = if goes_as_it_is(message) {
+            message
+        } else {
+            stuff_dots(message, &mut stuffed);
+            &stuffed
+        };
+        let end = lines.len() + DOT.len();
+        match self.write_through(lines, next).await {
             // The dot never left: whatever the server says now is a refusal.
             Err(unfinished) if unfinished.taken < end => match self.last_words().await {
                 Some(reply) => SubmitOutcome::Refused { reply, stage: Stage::Final },
@@ -243,15 +244,16 @@ impl Connection {
         }
     }
 
-    async fn write_through(&mut self, outgoing: &mut Vec<u8>, next: &str) -> Result<(), Unfinished> {
-        let end = outgoing.len();
-        outgoing.extend_from_slice(next.as_bytes());
+    async fn write_through(&mut self, lines: &[u8], next: &str) -> Result<(), Unfinished> {
+        let limit = self.timeouts.block;
         // One write where it can be. TLS takes bytes before it sends them, so there the dot gets a
         // write of its own: a failure before its end then proves that it did not leave.
-        let first = if self.is_encrypted() { end } else { outgoing.len() };
-        self.wire.write(&outgoing[..first], self.timeouts.block).await?;
-        let rest = self.wire.write(&outgoing[first..], self.timeouts.block).await;
-        rest.map_err(|unfinished| Unfinished { taken: first + unfinished.taken, ..unfinished })
+        if !self.is_encrypted() {
+            return self.wire.write_all(&mut [lines, DOT, next.as_bytes()], limit).await;
+        }
+        self.wire.write_all(&mut [lines, DOT], limit).await?;
+        let rest = self.wire.write(next.as_bytes(), limit).await;
+        rest.map_err(|unfinished| Unfinished { taken: lines.len() + DOT.len() + unfinished.taken, ..unfinished })
     }
 
     async fn read_final(&mut self) -> (SubmitOutcome, Phase) {
@@ -286,6 +288,8 @@ impl Envelope {
 }
 
 const DATA: &str = "DATA\r\n";
+/// Ends a message.
+const DOT: &[u8] = b".\r\n";
 
 struct Commands {
     reset: &'static str,
@@ -297,6 +301,19 @@ impl Commands {
     fn group(&self) -> String {
         [self.reset, &self.mail, &self.rcpt, DATA].concat()
     }
+}
+
+/// Whether [`stuff_dots`] would change nothing, as with nearly every message: it is sent without a copy then.
+fn goes_as_it_is(message: &[u8]) -> bool {
+    let mut lines = 0;
+    let whole = memchr::memchr_iter(b'\n', message).all(|at| {
+        lines += 1;
+        at > 0 && message[at - 1] == b'\r' && message.get(at + 1) != Some(&b'.')
+    });
+    whole
+        && message.first() != Some(&b'.')
+        && message.ends_with(b"\r\n")
+        && memchr::memchr_iter(b'\r', message).count() == lines
 }
 
 /// Doubles the dot that begins a line (RFC 5321 section 4.5.2) and ends the last line.
@@ -366,6 +383,7 @@ mod tests {
         #[test]
         fn stuffing_round_trips(message in "[a.\r\n]{0,60}") {
             let out = stuffed(&message);
+            prop_assert_eq!(goes_as_it_is(message.as_bytes()), out == message);
             prop_assert!(out.ends_with("\r\n"));
             let mut unstuffed = Vec::new();
             for line in out.strip_suffix("\r\n").unwrap().split("\r\n") {

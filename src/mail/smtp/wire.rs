@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -88,11 +88,24 @@ impl Wire {
 
     /// Writes all of `bytes`, each step within `limit`.
     pub async fn write(&mut self, bytes: &[u8], limit: Duration) -> Result<(), Unfinished> {
+        self.write_all(&mut [bytes], limit).await
+    }
+
+    /// Writes all of these pieces, one behind the other, each step within `limit`.
+    pub async fn write_all<const N: usize>(
+        &mut self,
+        pieces: &mut [&[u8]; N],
+        limit: Duration,
+    ) -> Result<(), Unfinished> {
         let mut taken = 0;
-        while taken < bytes.len() {
-            match timeout(limit, self.stream.write(&bytes[taken..])).await {
+        while pieces.iter().any(|piece| !piece.is_empty()) {
+            let slices = pieces.map(IoSlice::new);
+            match timeout(limit, self.stream.write_vectored(&slices)).await {
                 Ok(Ok(0)) => return Err(Unfinished { taken, error: SmtpError::Closed("what was sent") }),
-                Ok(Ok(n)) => taken += n,
+                Ok(Ok(n)) => {
+                    taken += n;
+                    skip(pieces, n);
+                }
                 Ok(Err(e)) => return Err(Unfinished { taken, error: e.into() }),
                 Err(_) => return Err(Unfinished { taken, error: SmtpError::Timeout("what was sent") }),
             }
@@ -115,6 +128,14 @@ impl Wire {
     }
 }
 
+/// Leaves out the first `n` bytes.
+fn skip(pieces: &mut [&[u8]], mut n: usize) {
+    for piece in pieces {
+        let done = n.min(piece.len());
+        (*piece, n) = (&piece[done..], n - done);
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
@@ -129,6 +150,24 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Stream::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 

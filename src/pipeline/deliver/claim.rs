@@ -20,7 +20,7 @@ use crate::{
     },
     pipeline::{compile::Compiled, press},
     store::{
-        self, Tx, campaigns, contacts,
+        self, Tx, campaigns,
         deliveries::{self, Changed},
         facts,
         lanes::{self, Bound},
@@ -82,23 +82,21 @@ pub async fn claim(
 
     let ids: Vec<i64> = rows.iter().map(|(_, row)| row.contact_id).collect();
     // Before the facts: what changes in between is then read again at the gate.
-    let marks = facts::marks(&mut tx, &ids).await?;
-    let people = contacts::by_ids(&mut tx, &ids).await?;
-    let found: HashSet<i64> = people.iter().map(|contact| contact.id).filter(|id| marks.contains_key(id)).collect();
+    let (people, marks): (Vec<_>, Vec<_>) = facts::marked(&mut tx, &ids).await?.into_iter().unzip();
+    let found: HashSet<i64> = people.iter().map(|contact| contact.id).collect();
     let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
     let taken: HashMap<i64, (usize, deliveries::Claimed)> =
         rows.iter().map(|(lane, row)| (row.contact_id, (*lane, *row))).collect();
     let began = Instant::now();
     let mut claims = Vec::with_capacity(rows.len());
     let mut changes = Vec::new();
-    for (contact, person) in people.into_iter().zip(known).filter(|(contact, _)| found.contains(&contact.id)) {
+    for ((contact, mark), person) in people.into_iter().zip(marks).zip(known) {
         let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
         match decision.outcome {
             Outcome::Send(basis) => {
                 let (lane, row) = taken[&contact.id];
                 let group = &lanes[lane].group;
                 let wait = permits.take(&[&own, permits::SERVER, &permits::of_group(group.name())]);
-                let mark = marks[&contact.id];
                 claims.push(Claim {
                     contact,
                     person,

@@ -199,11 +199,9 @@ async fn judge(
     let millis = now.as_millisecond();
     deliveries::release(tx, campaign.id, worker, &remake).await?;
     deliveries::change(tx, campaign.id, worker, &changes, millis).await?;
-    let (kept, dropped): (Vec<i64>, Vec<i64>) = marked.into_iter().partition(|id| go.contains(id));
+    let dropped: Vec<i64> = marked.into_iter().filter(|id| !go.contains(id)).collect();
     put_back(tx, &campaign, worker, &dropped, now).await?;
-    let mut passed = deliveries::submitting(tx, campaign.id, worker, &go, millis).await?;
-    passed.extend(kept);
-    Ok(passed)
+    deliveries::submitting(tx, campaign.id, worker, &go, millis).await
 }
 
 /// Brings what the jobs know of their people up to this moment, and returns who is still there. Only
