@@ -166,6 +166,10 @@ struct Round {
     enqueued: f64,
     /// Messages a second of smtp-source.
     source: f64,
+    /// Messages that a commit of the gate let through.
+    together: f64,
+    /// Milliseconds of such a commit, with all that is asked in it.
+    gate_ms: f64,
     /// Microseconds of a signature by itself.
     bare_rsa: f64,
 }
@@ -178,6 +182,8 @@ fn figures(args: &Args, rounds: &[Round], bytes: usize) -> serde_json::Value {
         "ratio_to_smtp_source": hundredths(of(|r| r.rate / r.source)),
         "sender_cpu_us_per_message": of(|r| r.cpu).round(),
         "peak_rss_mb": peak_rss_mb(),
+        "messages_per_commit": of(|r| r.together).round(),
+        "gate_ms": hundredths(of(|r| r.gate_ms)),
         "smtp_source_per_second": of(|r| r.source).round(),
         "enqueued_per_second": of(|r| r.enqueued).round(),
         "bytes_per_message": bytes,
@@ -316,7 +322,7 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
 
     let server = Server::parse(&format!("smtp://127.0.0.1:{port}")).unwrap().greeted_as("client.example");
     let (stop, stopped) = watch::channel(false);
-    let cpu = cpu_micros();
+    let (cpu, gate) = (cpu_micros(), app.meters.read());
     let working = tokio::spawn(worker::run(app.clone(), server, stopped));
     // A worker looks every 200 ms what there is to do: that wait is not counted, the first claim is.
     let mut start = Instant::now();
@@ -334,7 +340,16 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
     let tally = deliveries::tally(&mut tx, row.id).await.unwrap();
     assert!(tally.iter().all(|line| line.state == DeliveryState::Accepted), "{tally:?}");
     assert_eq!(tally.iter().map(|line| line.n).sum::<i64>(), messages as i64);
-    Round { rate: messages as f64 / took.as_secs_f64(), cpu: cpu / messages as f64, enqueued, ..Round::default() }
+    let passed = app.meters.read();
+    let commits = (passed.gate.iter().max().unwrap() - gate.gate.iter().max().unwrap()).max(1) as f64;
+    Round {
+        rate: messages as f64 / took.as_secs_f64(),
+        cpu: cpu / messages as f64,
+        enqueued,
+        together: messages as f64 / commits,
+        gate_ms: (passed.gate_time - gate.gate_time).as_secs_f64() * 1000.0 / commits,
+        ..Round::default()
+    }
 }
 
 async fn is_begun(app: &App, campaign: i64) -> bool {

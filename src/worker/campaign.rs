@@ -159,10 +159,14 @@ impl Task {
             }
         }
         if let Some(looking) = looking
-            && let Ok((_, Turn::Claims(claims, _))) = looking.await
+            && let Ok((seen, turn)) = looking.await
         {
-            hand.take(claims);
+            look = Some(seen);
+            if let Turn::Claims(claims, _) = turn {
+                hand.take(claims);
+            }
         }
+        hand.hold(look.iter().flat_map(|look| &look.taken));
         self.release(&hand).await;
     }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Claim,
-    permits::{self, Clocks, Permits, Scope, Taken},
+    Claim, Turn,
+    permits::{self, Clocks, Permits, Scope},
     traffic::Group,
 };
 use crate::{
@@ -39,22 +39,31 @@ pub struct Lane {
     pub past: i64,
 }
 
+/// A delivery taken from the queue, not yet judged.
+#[derive(Debug)]
+pub struct Taken {
+    /// Key of the contact.
+    pub contact_id: i64,
+    /// Submissions so far.
+    pub attempts: i64,
+    /// When it may leave, and among whom.
+    pub turn: Turn,
+}
+
 /// What a claim brought.
 #[derive(Debug, Default)]
 pub struct Claimed {
-    /// Those that may be sent as far as is known, in the order in which they may leave.
-    pub claims: Vec<Claim>,
-    /// How many were taken from the queue, sendable or not.
-    pub taken: usize,
+    /// What was taken from the queue, to be judged.
+    pub taken: Vec<Taken>,
     /// Of each lane, the last contact taken from its queue; none: nothing was.
     pub last: Vec<Option<i64>>,
     /// What was taken of each limited scope.
-    pub scopes: Vec<Taken>,
+    pub scopes: Vec<permits::Taken>,
 }
 
 /// Takes up to `limit` deliveries of a running campaign out of `lanes`, as the limits permit and its
-/// `parts` of them are: of each lane first those deferred and due, then queued ones. A delivery that may no longer be sent ends
-/// here, with its reason.
+/// `parts` of them are: of each lane first those deferred and due, then queued ones. Judging them comes
+/// after, for others wait for this transaction.
 pub async fn claim(
     app: &App,
     campaign: &Compiled,
@@ -63,7 +72,6 @@ pub async fn claim(
     parts: &HashMap<Scope, f64>,
     limit: i64,
 ) -> store::Result<Claimed> {
-    press::settle(app).await?;
     let now = app.now();
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;
@@ -78,60 +86,83 @@ pub async fn claim(
     let mut permits = Permits::hold(&mut tx, &limits, parts, &clocks).await?;
     let own = permits::of_campaign(campaign.id);
     let most = limit.min(permits.room(&own)).min(permits.room(permits::SERVER));
-    let (rows, last) = take(&mut tx, campaign, worker, lanes, most, &permits, millis).await?;
-
-    let ids: Vec<i64> = rows.iter().map(|(_, row)| row.contact_id).collect();
-    // Before the facts: what changes in between is then read again at the gate.
-    let (people, marks): (Vec<_>, Vec<_>) = facts::marked(&mut tx, &ids).await?.into_iter().unzip();
-    let found: HashSet<i64> = people.iter().map(|contact| contact.id).collect();
-    let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
-    let taken: HashMap<i64, (usize, deliveries::Claimed)> =
-        rows.iter().map(|(lane, row)| (row.contact_id, (*lane, *row))).collect();
+    let (mut rows, last) = take(&mut tx, campaign, worker, lanes, most, &permits, millis).await?;
+    // Not lane by lane: each lane's messages go out among the others'.
+    rows.sort_by_key(|(_, row)| row.contact_id);
     let began = Instant::now();
-    let mut claims = Vec::with_capacity(rows.len());
+    let scopes: Vec<Scope> = lanes.iter().map(|lane| permits::of_group(lane.group.name())).collect();
+    let taken = rows.into_iter().map(|(lane, row)| {
+        let wait = permits.take(&[&own, permits::SERVER, &scopes[lane]]);
+        let turn = Turn {
+            place: lanes[lane].group.place(),
+            at: began + wait,
+            claimed_at: now,
+            first_submitted_at: row.first_submitted_at,
+        };
+        Taken { contact_id: row.contact_id, attempts: row.attempts, turn }
+    });
+    let taken = taken.collect();
+    let scopes = permits.write(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Claimed { taken, last, scopes })
+}
+
+/// Judges what was taken by what is known now, and returns those that may be sent, in the order in which
+/// they may leave. A delivery that may no longer be sent ends here, with its reason. After an error all of
+/// it is still to be judged.
+pub async fn judge(
+    app: &App,
+    campaign: &Compiled,
+    worker: i64,
+    taken: &mut Vec<Taken>,
+) -> store::Result<Vec<Claim>> {
+    press::settle(app).await?;
+    let now = app.now();
+    let ids: Vec<i64> = taken.iter().map(|taken| taken.contact_id).collect();
+    // Facts are read outside of any transaction that others wait for: what changes meanwhile is seen at the gate.
+    let mut tx = app.db.read().await?;
+    let (people, marks): (Vec<_>, Vec<_>) = facts::marked(&mut tx, &ids).await?.into_iter().unzip();
+    let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
+    drop(tx);
+    let mut judged = HashMap::with_capacity(people.len());
     let mut changes = Vec::new();
     for ((contact, mark), person) in people.into_iter().zip(marks).zip(known) {
         let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
         match decision.outcome {
             Outcome::Send(basis) => {
-                let (lane, row) = taken[&contact.id];
-                let group = &lanes[lane].group;
-                let wait = permits.take(&[&own, permits::SERVER, &permits::of_group(group.name())]);
-                claims.push(Claim {
-                    contact,
-                    person,
-                    mark,
-                    attempts: row.attempts,
-                    turn: super::Turn {
-                        place: group.place(),
-                        at: began + wait,
-                        claimed_at: now,
-                        first_submitted_at: row.first_submitted_at,
-                    },
-                    basis,
-                    tracking: decision.tracking,
-                });
+                judged.insert(contact.id, (contact, person, mark, basis, decision.tracking));
             }
             Outcome::Block(reason) => {
-                changes.push(Changed { contact_id: contact.id, state: DeliveryState::Blocked, code: reason.as_str() })
+                let code = reason.as_str();
+                changes.push(Changed { contact_id: contact.id, state: DeliveryState::Blocked, code });
             }
         }
     }
-    let gone: Vec<Changed> = ids
-        .iter()
-        .filter(|id| !found.contains(id))
-        .map(|id| Changed { contact_id: *id, state: DeliveryState::Cancelled, code: "" })
-        .collect();
-    changes.extend(gone);
-    deliveries::change(&mut tx, campaign.id, worker, &changes, millis).await?;
-    if campaign.terms.tracking != TrackingRequest::None {
-        let decided: Vec<(i64, Tracking)> = claims.iter().map(|claim| (claim.contact.id, claim.tracking)).collect();
-        opens::decided(&mut tx, campaign.id, &decided).await?;
+    let blocked: HashSet<i64> = changes.iter().map(|change| change.contact_id).collect();
+    let gone = ids.iter().filter(|id| !judged.contains_key(id) && !blocked.contains(id));
+    changes.extend(gone.map(|id| Changed { contact_id: *id, state: DeliveryState::Cancelled, code: "" }));
+    let is_tracked = campaign.terms.tracking != TrackingRequest::None;
+    if is_tracked || !changes.is_empty() {
+        let mut tx = app.db.write().await?;
+        deliveries::change(&mut tx, campaign.id, worker, &changes, now.as_millisecond()).await?;
+        if is_tracked {
+            let decided: Vec<(i64, Tracking)> = judged.iter().map(|(id, (.., tracking))| (*id, *tracking)).collect();
+            opens::decided(&mut tx, campaign.id, &decided).await?;
+        }
+        // Counted as leaving, and does not.
+        let unused: Vec<_> = taken.iter().filter(|taken| !judged.contains_key(&taken.contact_id)).collect();
+        let unused: Vec<_> =
+            unused.iter().map(|taken| (taken.turn.place.group().name(), taken.turn.claimed_at)).collect();
+        permits::refund(&mut tx, app, &unused).await?;
+        tx.commit().await?;
     }
-    let scopes = permits.write(&mut tx).await?;
-    tx.commit().await?;
+    let claims = taken.drain(..).filter_map(|Taken { contact_id, attempts, turn }| {
+        let (contact, person, mark, basis, tracking) = judged.remove(&contact_id)?;
+        Some(Claim { contact, person, mark, attempts, turn, basis, tracking })
+    });
+    let mut claims: Vec<Claim> = claims.collect();
     claims.sort_by_key(|claim| claim.turn.at);
-    Ok(Claimed { claims, taken: rows.len(), last, scopes })
+    Ok(claims)
 }
 
 /// The limits that a claim must keep: of the campaign, of the mail server, of each lane's group. A

@@ -10,7 +10,7 @@ use crate::{
     domain::campaigns::CampaignState,
     pipeline::deliver::{
         Claim,
-        claim::{self, Lane},
+        claim::{self, Lane, Taken},
         permits,
     },
     store::{self, campaigns, deliveries, lanes},
@@ -25,6 +25,8 @@ pub struct Look {
     resting: HashMap<permits::Scope, Instant>,
     /// Where the next claim begins among the lanes: each is first in its turn.
     first: usize,
+    /// Taken from the queue and not yet judged: the database failed in between.
+    pub taken: Vec<Taken>,
 }
 
 /// What a look leads to.
@@ -53,6 +55,9 @@ impl Look {
     /// Claims what may go; when there is nothing, finishes the campaign if nothing is left at all.
     /// Writes only when there is something to write.
     async fn look(&mut self, task: &Arc<Task>, limit: i64) -> store::Result<Turn> {
+        if !self.taken.is_empty() {
+            return Ok(Turn::Claims(self.judge(task).await?, Duration::ZERO));
+        }
         let id = task.campaign.id;
         let now = task.app.now();
         let mut tx = task.app.db.read().await?;
@@ -84,6 +89,7 @@ impl Look {
             return Ok(Turn::Nothing(IDLE));
         }
         let claimed = claim::claim(&task.app, &task.campaign, task.worker, &lanes, &parts, limit).await?;
+        self.taken = claimed.taken;
         for (lane, last) in lanes.iter().zip(&claimed.last) {
             if let Some(last) = last {
                 self.past.insert(key(lane), *last);
@@ -99,10 +105,14 @@ impl Look {
         }
         // Nothing of this campaign goes out before these two have something again; a group stands for itself.
         let rest = self.rest(&own).max(self.rest(permits::SERVER)).unwrap_or_default().min(IDLE);
-        Ok(match claimed.taken {
-            0 => Turn::Nothing(if rest.is_zero() { IDLE } else { rest }),
-            _ => Turn::Claims(claimed.claims, rest),
+        Ok(match self.taken.is_empty() {
+            true => Turn::Nothing(if rest.is_zero() { IDLE } else { rest }),
+            false => Turn::Claims(self.judge(task).await?, rest),
         })
+    }
+
+    async fn judge(&mut self, task: &Task) -> store::Result<Vec<Claim>> {
+        claim::judge(&task.app, &task.campaign, task.worker, &mut self.taken).await
     }
 
     /// How long a scope is still left alone.

@@ -11,12 +11,12 @@ use jiff::Timestamp;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::Made;
-use crate::pipeline::deliver::{Claim, Job, traffic::Group};
+use crate::pipeline::deliver::{Claim, Job, claim::Taken, traffic::Group};
 
 /// Messages are made so long before their turn.
 const LEAD: Duration = Duration::from_millis(50);
 /// Messages made and not handed in, at most.
-const READY: usize = 128;
+const READY: usize = 256;
 
 /// Claims and jobs of one campaign.
 #[derive(Default)]
@@ -52,6 +52,12 @@ impl Hand {
             self.count += 1;
             self.claimed.insert((claim.turn.at.into(), self.count), claim);
         }
+    }
+
+    /// Notes what was taken and never judged, to be given back with the rest.
+    pub fn hold<'a>(&mut self, taken: impl Iterator<Item = &'a Taken>) {
+        let held = taken.map(|t| (t.contact_id, (Arc::clone(t.turn.place.group()), t.turn.claimed_at)));
+        self.held.extend(held);
     }
 
     /// Claims whose turn is near enough to make their messages, up to `most`; none: nothing is to be made.
