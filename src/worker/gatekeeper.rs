@@ -8,6 +8,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::Instant,
@@ -72,7 +73,11 @@ impl Gate {
         let (asks, inbox) = mpsc::unbounded_channel();
         let (jobs, offers) = mpsc::channel(QUEUE);
         let post = Post { app, worker, stop, waiting: VecDeque::new(), seats: VecDeque::new(), idle: VecDeque::new() };
-        (Gate { asks, jobs }, Keeper(tokio::spawn(post.keep(inbox, offers))))
+        // On a thread of its own: as a task it would stand behind the seats' each time the database answers,
+        // many times a commit, and everybody waits for it.
+        let runtime = Handle::current();
+        let keeper = tokio::task::spawn_blocking(move || runtime.block_on(post.keep(inbox, offers)));
+        (Gate { asks, jobs }, Keeper(keeper))
     }
 
     /// Where campaigns offer their jobs.
