@@ -112,12 +112,17 @@ pub enum ComposeError {
 
 /// Makes the message: CRLF line ends, ASCII but for a UTF-8 local part in an address, no line over 998 octets.
 pub fn compose(parts: &Parts) -> Result<Vec<u8>, ComposeError> {
+    compose_into(Vec::new(), parts)
+}
+
+/// [`compose`], into a buffer that is empty and may have served before.
+pub fn compose_into(mut out: Vec<u8>, parts: &Parts) -> Result<Vec<u8>, ComposeError> {
     let html = parts.html.map_or(0, |html| match html {
         Html::Plain(html) => html.len() * 4 / 3,
         Html::Quoted(html) => html.len(),
     });
     // Room for the headers, and for the signatures that a signer puts before them.
-    let mut out = Vec::with_capacity(4096 + 2 * parts.text.len() + html);
+    out.reserve(4096 + 2 * parts.text.len() + html);
     push_mailbox(&mut out, "From", parts.from.name, parts.from.address)?;
     push_mailbox(&mut out, "To", parts.to.name, parts.to.address)?;
     if let Some(reply_to) = parts.reply_to {

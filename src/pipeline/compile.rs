@@ -17,6 +17,7 @@ use crate::{
         dkim::{self, Signer},
         quoted,
     },
+    pipeline::buffers::Buffers,
     store::{
         self, Tx,
         campaigns::Campaign,
@@ -40,6 +41,8 @@ pub struct Compiled {
     pub signer: Option<Signer>,
     /// Why the key that there is cannot sign.
     pub key_fault: Option<dkim::KeyError>,
+    /// What its messages are written into.
+    pub buffers: Buffers,
 }
 
 /// Why a campaign cannot be used.
@@ -131,6 +134,7 @@ impl Compiled {
             signer,
             key_fault,
             message: message(frozen)?,
+            buffers: Buffers::default(),
             product,
             file,
         })

@@ -4,6 +4,7 @@
 //! compose → decide again → submit → record) → events → suppressions → the next decide`.
 
 pub mod audience;
+pub mod buffers;
 pub mod campaigns;
 pub mod compile;
 pub mod contacts;

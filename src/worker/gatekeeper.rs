@@ -30,7 +30,7 @@ const WINDOW: usize = 64;
 /// … and at any rate at most so many; in between, 64 milliseconds' worth.
 const WIDEST: usize = 512;
 /// Jobs that wait at the gate, at most: what is prepared further ahead waits in its campaign.
-const QUEUE: usize = 256;
+const QUEUE: usize = 128;
 /// While messages go fast, a commit waits for a quarter of those that may be under way, so long at most: it
 /// costs nearly the same for one as for many.
 const GATHER: Duration = Duration::from_millis(8);

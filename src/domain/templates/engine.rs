@@ -6,6 +6,9 @@ use minijinja::{AutoEscape, Environment, ErrorKind, State, UndefinedBehavior, Va
 
 use super::{FUEL, MAX_OUTPUT_BYTES, Transfer, filters};
 
+/// Room for what a message says to one person, its footer included: without it the buffer grows half-way.
+const FOR_VALUES: usize = 6 * 1024;
+
 /// How printed values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
@@ -89,7 +92,7 @@ impl Engine {
             Escape::Html => self.env.get_template(&format!("{name}.html")),
         };
         let template = template.map_err(|e| RenderError::Engine(e.to_string()))?;
-        let mut out = Limited { bytes: Vec::with_capacity(template.source().len() + 1024), full: false };
+        let mut out = Limited { bytes: Vec::with_capacity(template.source().len() + FOR_VALUES), full: false };
         match template.render_captured_to(values.clone(), &mut out) {
             Ok(_) => String::from_utf8(out.bytes).map_err(|e| RenderError::Engine(e.to_string())),
             Err(_) if out.full => Err(RenderError::TooLong),

@@ -83,6 +83,13 @@ pub struct Job {
     pub message: Vec<u8>,
 }
 
+/// Its buffer serves the next.
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.campaign.buffers.give_back(std::mem::take(&mut self.message));
+    }
+}
+
 /// Debug output shows no person: it may reach a log.
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

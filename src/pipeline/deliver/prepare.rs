@@ -20,7 +20,7 @@ use crate::{
         tokens::{Purpose as TokenPurpose, Token},
     },
     mail::{
-        compose::{ComposeError, FeedbackId, Html, List, Mailbox, Parts, Purpose, compose},
+        compose::{ComposeError, FeedbackId, Html, List, Mailbox, Parts, Purpose, compose_into},
         smtp::Envelope,
     },
     pipeline::compile::Compiled,
@@ -209,7 +209,8 @@ impl<'a> Draft<'a> {
             content::Html::Encoded(html) => Html::Quoted(html),
         };
         let feedback_id = feedback_id(self.app, campaign)?;
-        let mut bytes = compose(&Parts {
+        let message_id = message_id(&self.token, file.from.address.domain());
+        let parts = Parts {
             purpose,
             from: mailbox(&file.from.name, &file.from.address),
             to: mailbox("", to),
@@ -219,10 +220,11 @@ impl<'a> Draft<'a> {
             html: Some(html),
             lang: campaign.message.frozen().lang(&self.merge),
             date: now,
-            message_id: &message_id(&self.token, file.from.address.domain()),
+            message_id: &message_id,
             feedback_id: feedback_id.as_ref(),
             test: self.copy == Copy::Test,
-        })?;
+        };
+        let mut bytes = compose_into(campaign.buffers.take(), &parts)?;
         if let Some(signer) = &campaign.signer {
             let signatures = signer.sign(&bytes, now);
             bytes.splice(..0, signatures);

@@ -16,7 +16,7 @@ use crate::pipeline::deliver::{Claim, Job, claim::Taken, traffic::Group};
 /// Messages are made so long before their turn.
 const LEAD: Duration = Duration::from_millis(50);
 /// Messages made and not handed in, at most.
-const READY: usize = 256;
+const READY: usize = 128;
 
 /// Claims and jobs of one campaign.
 #[derive(Default)]
