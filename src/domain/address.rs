@@ -210,25 +210,45 @@ impl TryFrom<Vec<u8>> for AddressHash {
 /// Serialises as hexadecimal.
 impl serde::Serialize for AddressHash {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(&self.to_hex())
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&digit_pair(byte));
+        }
+        s.serialize_str(std::str::from_utf8(&digits).expect("digits are ASCII"))
     }
 }
 
-/// Reads what it serialises as.
+/// Reads hexadecimal of either case.
 impl<'de> serde::Deserialize<'de> for AddressHash {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<AddressHash, D::Error> {
-        let hex = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(d)?;
-        AddressHash::from_hex(&hex).ok_or_else(|| serde::de::Error::custom("an address hash has 64 hexadecimal digits"))
+        struct Hexadecimal;
+
+        impl serde::de::Visitor<'_> for Hexadecimal {
+            type Value = AddressHash;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 hexadecimal digits")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<AddressHash, E> {
+                AddressHash::from_hex(text).ok_or_else(|| E::custom("64 hexadecimal digits are expected"))
+            }
+        }
+
+        d.deserialize_str(Hexadecimal)
     }
+}
+
+fn digit_pair(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 /// Bytes as hexadecimal digits in lower case.
 pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        text.extend(digit_pair(*byte).map(char::from));
     }
     text
 }
@@ -244,12 +264,14 @@ impl AddressHash {
 
     /// Reads 64 hexadecimal digits of either case.
     pub fn from_hex(hex: &str) -> Option<AddressHash> {
-        if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let (pairs, rest) = hex.as_bytes().as_chunks::<2>();
+        if pairs.len() != 32 || !rest.is_empty() {
             return None;
         }
+        let value = |digit: u8| char::from(digit).to_digit(16).map(|value| value as u8);
         let mut bytes = [0u8; 32];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = value(*high)? << 4 | value(*low)?;
         }
         Some(AddressHash(bytes))
     }

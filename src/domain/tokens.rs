@@ -81,8 +81,7 @@ impl TokenKeys {
 
     /// The id of the key that a text names, when it has the form of a token; it may be forged.
     pub fn key_id(&self, text: &str) -> Option<u8> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        (bytes.len() == PAYLOAD + SIGNATURE && bytes[0] == VERSION).then(|| bytes[1])
+        decode(text).map(|bytes| bytes[1])
     }
 
     /// Whether the key of this id is among the keys.
@@ -108,10 +107,7 @@ impl TokenKeys {
 
     /// Reads a token; the signature is compared in constant time (U08).
     pub fn verify(&self, text: &str) -> Result<Token, InvalidToken> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidToken)?;
-        if bytes.len() != PAYLOAD + SIGNATURE || bytes[0] != VERSION {
-            return Err(InvalidToken);
-        }
+        let bytes = decode(text).ok_or(InvalidToken)?;
         let key = self.key(bytes[1]).ok_or(InvalidToken)?;
         mac(key, &bytes[..PAYLOAD]).verify_truncated_left(&bytes[PAYLOAD..]).map_err(|_| InvalidToken)?;
         let purpose = *Purpose::ALL.get(usize::from(bytes[2])).ok_or(InvalidToken)?;
@@ -138,6 +134,13 @@ impl fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenKeys(signing with {}, {} in all)", self.signing, self.keys.len())
     }
+}
+
+/// The bytes of a text that has the form of a token.
+fn decode(text: &str) -> Option<[u8; PAYLOAD + SIGNATURE]> {
+    let mut bytes = [0; PAYLOAD + SIGNATURE];
+    let whole = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) == Ok(bytes.len());
+    (whole && bytes[0] == VERSION).then_some(bytes)
 }
 
 fn mac(key: &[u8], payload: &[u8]) -> Hmac<Sha256> {

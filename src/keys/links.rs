@@ -56,9 +56,13 @@ impl LinkKeys {
     /// The key that a token names and this process does not hold, even after another look at the file.
     /// A text that is no token names none.
     pub fn unknown_key(&self, text: &str) -> Option<u8> {
+        let unknown = || {
+            let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+            held.keys.key_id(text).filter(|id| !held.keys.holds(*id))
+        };
+        unknown()?;
         let _ = self.verify(text);
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.keys.key_id(text).filter(|id| !held.keys.holds(*id))
+        unknown()
     }
 }
 

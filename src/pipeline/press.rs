@@ -44,7 +44,6 @@ pub enum Wish {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Press {
     /// Whose.
-    #[serde(with = "hex")]
     pub person: AddressHash,
     /// Id of the product that the message was about.
     pub product: u32,
@@ -118,7 +117,8 @@ fn read(payload: &[u8]) -> Option<Press> {
     serde_json::from_slice(payload).ok()
 }
 
-async fn write_in(app: &App, tx: &mut Tx, presses: &[Press]) -> store::Result<Vec<Pressed>> {
+/// The same in a transaction that the caller ends; only then may any of them be called done.
+pub async fn write_in(app: &App, tx: &mut Tx, presses: &[Press]) -> store::Result<Vec<Pressed>> {
     let now = app.now();
     let mut products = HashMap::new();
     let mut pressed = Vec::with_capacity(presses.len());
@@ -218,22 +218,6 @@ async fn stop_tracking(tx: &mut Tx, presses: &[&Press], now: Timestamp) -> store
         })
         .collect();
     consents::add(tx, &events).await.map(|_| ())
-}
-
-/// A keyed hash as hexadecimal text.
-mod hex {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    use crate::domain::address::AddressHash;
-
-    pub fn serialize<S: Serializer>(hash: &AddressHash, s: S) -> Result<S::Ok, S::Error> {
-        hash.serialize(s)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<AddressHash, D::Error> {
-        let text = String::deserialize(d)?;
-        AddressHash::from_hex(&text).ok_or_else(|| D::Error::custom("64 hexadecimal digits are expected"))
-    }
 }
 
 #[cfg(test)]

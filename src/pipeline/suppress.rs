@@ -152,8 +152,8 @@ pub async fn refuse_all(
         new.push(entry.clone());
         known.standing.entry(subject).or_default().push(entry);
     }
-    let ids = suppressions::add_all(tx, &new).await?;
-    events::add(tx, &new.iter().filter_map(|entry| event(entry, now)).collect::<Vec<_>>()).await?;
+    let counted: Vec<Event> = new.iter().filter_map(|entry| event(entry, now)).collect();
+    let ids = suppressions::add_all(tx, &new, &counted).await?;
     let stored = |id: i64| if id < 0 { ids[(-1 - id) as usize] } else { id };
     Ok(written
         .into_iter()
@@ -352,11 +352,14 @@ impl Known {
         }
         let hashes: Vec<AddressHash> = hashes.into_iter().collect();
         let (foreign, domains) = (Vec::from_iter(foreign), Vec::from_iter(domains));
+        let (mut entries, people) = suppressions::known(tx, &hashes).await?;
+        if !domains.is_empty() || !foreign.is_empty() {
+            entries.extend(suppressions::standing(tx, &[], &domains, &foreign).await?);
+        }
         let mut standing: HashMap<Subject, Vec<Entry>> = HashMap::new();
-        for entry in suppressions::standing(tx, &hashes, &domains, &foreign).await? {
+        for entry in entries {
             standing.entry(Subject::of_entry(&entry)).or_default().push(entry);
         }
-        let people = contacts::addresses(tx, &hashes).await?;
         // Only what stands can have been lifted.
         let refused: Vec<(i64, AddressHash)> = people
             .iter()

@@ -1,7 +1,6 @@
 //! Events of consent, append-only.
 
-use serde::Serialize;
-use sqlx::FromRow;
+use serde::{Deserialize, Serialize};
 
 use super::{Result, Sql, Tx, on};
 use crate::domain::{
@@ -21,27 +20,23 @@ words! {
 }
 
 /// A row of `consent`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
     /// Whose.
     pub contact_id: i64,
     /// For what.
-    #[sqlx(try_from = "String")]
     pub purpose: ConsentPurpose,
     /// Slug of the product; empty for all, and for tracking.
     pub product: String,
     /// What was said.
-    #[sqlx(try_from = "String")]
     pub state: ConsentState,
     /// When, in milliseconds.
     pub at: Option<i64>,
     /// What proves it.
-    #[sqlx(try_from = "String")]
     pub proof: Proof,
     /// Where the proof is kept.
     pub evidence: String,
     /// How the event came here.
-    #[sqlx(try_from = "String")]
     pub origin: Origin,
     /// When it was recorded, in milliseconds.
     pub recorded_at: i64,
@@ -76,11 +71,12 @@ const ADD: Sql = Sql::twin(
      at bigint, proof text, evidence text, origin text, recorded_at bigint) ON CONFLICT DO NOTHING",
 );
 const OF_CONTACTS: Sql = Sql::twin(
-    "SELECT contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at
-     FROM consent WHERE contact_id IN (SELECT value FROM json_each($1)) ORDER BY contact_id, id",
-    "SELECT contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at
-     FROM consent WHERE contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))
-     ORDER BY contact_id, id",
+    "SELECT json_group_array(json_array(contact_id, purpose, product, state, at, proof, evidence, origin, recorded_at)
+     ORDER BY contact_id, id) AS found FROM consent WHERE contact_id IN (SELECT value FROM json_each($1))",
+    "SELECT CAST(COALESCE(json_agg(json_build_array(contact_id, purpose, product, state, at, proof, evidence, origin,
+     recorded_at) ORDER BY contact_id, id), '[]') AS TEXT)
+     AS found FROM consent
+     WHERE contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json)))",
 );
 
 /// Appends events; one that is already there is left alone. Returns how many were new.
@@ -98,5 +94,6 @@ pub async fn of_contacts(tx: &mut Tx, ids: &[i64]) -> Result<Vec<Consent>> {
         return Ok(Vec::new());
     }
     let (sql, list) = (OF_CONTACTS.on(tx), super::json(ids));
-    on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)
+    let found: String = on!(tx, |c| sqlx::query_scalar(sql).bind(list).fetch_one(c).await)?;
+    super::rows(&found)
 }

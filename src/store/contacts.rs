@@ -145,8 +145,10 @@ const BY_HASHES: Sql = Sql::twin(
      FROM contact WHERE address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json)))",
 );
 const ADDRESSES: Sql = Sql::twin(
-    "SELECT id, address_hash, address FROM contact WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))",
-    "SELECT id, address_hash, address FROM contact
+    "SELECT json_group_array(json_array(id, hex(address_hash), address)) AS found FROM contact
+     WHERE address_hash IN (SELECT unhex(value) FROM json_each($1))",
+    "SELECT CAST(COALESCE(json_agg(json_build_array(id, encode(address_hash, 'hex'), address)), '[]') AS TEXT)
+     AS found FROM contact
      WHERE address_hash = ANY (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))",
 );
 const BY_IDS: Sql = Sql::twin(
@@ -212,8 +214,8 @@ pub async fn by_hashes(tx: &mut Tx, hashes: &[AddressHash]) -> Result<Vec<Contac
 /// Key, hash and address of the contacts with these address hashes, in no order.
 pub async fn addresses(tx: &mut Tx, hashes: &[AddressHash]) -> Result<Vec<(i64, AddressHash, String)>> {
     let (sql, list) = (ADDRESSES.on(tx), super::json(hashes));
-    let rows: Vec<(i64, Vec<u8>, String)> = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
-    Ok(rows.into_iter().filter_map(|(id, hash, address)| Some((id, hash.try_into().ok()?, address))).collect())
+    let found: String = on!(tx, |c| sqlx::query_scalar(sql).bind(list).fetch_one(c).await)?;
+    super::rows(&found)
 }
 
 /// The contact with this address hash.

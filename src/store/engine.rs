@@ -152,6 +152,8 @@ impl Db {
         drop(lock);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // A connection to a file is not lost while it waits, and to ask it is to wait for its thread.
+            .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(BUSY)
@@ -163,6 +165,7 @@ impl Db {
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .test_before_acquire(false)
             .acquire_timeout(BUSY)
             .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("cache_size", "-8192"))

@@ -28,7 +28,7 @@ words! {
 const ADD: Sql = Sql::twin(
     "INSERT INTO event (campaign_id, kind, class, address_hash, at)
      SELECT value ->> 'campaign_id', value ->> 'kind', value ->> 'class', unhex(value ->> 'address_hash'), value ->> 'at'
-     FROM json_each($1)",
+     FROM jsonb_each($1)",
     "INSERT INTO event (campaign_id, kind, class, address_hash, at)
      SELECT r.campaign_id, r.kind, r.class, decode(r.address_hash, 'hex'), r.at
      FROM json_to_recordset(CAST($1 AS json)) AS r(campaign_id bigint, kind text, class text, address_hash text,

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 use serde::Serialize;
-use sqlx::FromRow;
 
 use super::{Result, Sql, Tx, on};
 use crate::domain::{address::AddressHash, eligibility::Tracking, tracking::Class};
@@ -28,10 +27,12 @@ pub struct Leave {
 }
 
 const LEAVES: Sql = Sql::twin(
-    "SELECT d.campaign_id, d.address_hash, d.tracking, COALESCE(d.ended_at, d.submitted_at) AS accepted_at
-     FROM json_each($1) AS j JOIN delivery d ON d.campaign_id = j.value ->> 'campaign_id'
+    "SELECT json_group_array(json_array(d.campaign_id, hex(d.address_hash), d.tracking,
+     COALESCE(d.ended_at, d.submitted_at))) AS found
+     FROM jsonb_each($1) AS j JOIN delivery d ON d.campaign_id = j.value ->> 'campaign_id'
      AND d.address_hash = unhex(j.value ->> 'address_hash') WHERE d.submitted_at IS NOT NULL",
-    "SELECT d.campaign_id, d.address_hash, d.tracking, COALESCE(d.ended_at, d.submitted_at) AS accepted_at
+    "SELECT CAST(COALESCE(json_agg(json_build_array(d.campaign_id, encode(d.address_hash, 'hex'), d.tracking,
+     COALESCE(d.ended_at, d.submitted_at))), '[]') AS TEXT) AS found
      FROM json_to_recordset(CAST($1 AS json)) AS r(campaign_id bigint, address_hash text)
      JOIN delivery d ON d.campaign_id = r.campaign_id AND d.address_hash = decode(r.address_hash, 'hex')
      WHERE d.submitted_at IS NOT NULL",
@@ -48,7 +49,7 @@ const DECIDED: Sql = Sql::twin(
 );
 const OPENED: Sql = Sql::twin(
     "INSERT INTO last_open (address_hash, day) SELECT unhex(value ->> 'address_hash'), value ->> 'day'
-     FROM json_each($1) WHERE TRUE
+     FROM jsonb_each($1) WHERE TRUE
      ON CONFLICT (address_hash) DO UPDATE SET day = excluded.day WHERE excluded.day > last_open.day",
     "INSERT INTO last_open (address_hash, day) SELECT decode(r.address_hash, 'hex'), r.day
      FROM json_to_recordset(CAST($1 AS json)) AS r(address_hash text, day text)
@@ -73,14 +74,6 @@ const COUNT_ANONYMOUS: Sql = Sql::twin(
 );
 const ANONYMOUS: Sql = Sql::same("SELECT class, n FROM anonymous_open WHERE campaign_id = $1");
 
-#[derive(FromRow)]
-struct LeaveRow {
-    campaign_id: i64,
-    address_hash: Vec<u8>,
-    tracking: String,
-    accepted_at: i64,
-}
-
 /// Notes the tracking that was decided at the claim, where it is another than before.
 pub async fn decided(tx: &mut Tx, campaign: i64, decided: &[(i64, Tracking)]) -> Result<()> {
     if decided.is_empty() {
@@ -94,11 +87,10 @@ pub async fn decided(tx: &mut Tx, campaign: i64, decided: &[(i64, Tracking)]) ->
 /// What is known of these messages; those that never left are missing.
 pub async fn leaves(tx: &mut Tx, sent: &[Sent]) -> Result<HashMap<Sent, Leave>> {
     let (sql, rows) = (LEAVES.on(tx), super::json(sent));
-    let found: Vec<LeaveRow> = on!(tx, |c| sqlx::query_as(sql).bind(rows).fetch_all(c).await)?;
-    let known = found.into_iter().filter_map(|row| {
-        let address_hash = row.address_hash.try_into().ok()?;
-        let leave = Leave { tracking: row.tracking.parse().ok()?, accepted_at: row.accepted_at };
-        Some((Sent { campaign_id: row.campaign_id, address_hash }, leave))
+    let found: String = on!(tx, |c| sqlx::query_scalar(sql).bind(rows).fetch_one(c).await)?;
+    let found: Vec<(i64, AddressHash, Tracking, i64)> = super::rows(&found)?;
+    let known = found.into_iter().map(|(campaign_id, address_hash, tracking, accepted_at)| {
+        (Sent { campaign_id, address_hash }, Leave { tracking, accepted_at })
     });
     Ok(known.collect())
 }

@@ -2,12 +2,10 @@
 //!
 //! Only `pipeline::suppress` writes here.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Result, Sql, Tx, on};
+use super::{Result, Sql, Tx, events::Event, on};
 use crate::domain::{
     address::AddressHash,
     suppressions::{Origin, Scope, SuppressionReason},
@@ -54,24 +52,50 @@ pub struct Entry {
 impl Entry {
     /// The keyed hash, typed.
     pub fn hash(&self) -> Option<AddressHash> {
-        self.address_hash.clone().and_then(|bytes| bytes.try_into().ok())
+        self.address_hash.as_deref().and_then(|bytes| bytes.try_into().ok()).map(AddressHash)
     }
 }
 
+/// With what the report counts of them: it is one journey to the database for both. The rows are numbered as
+/// they are written, in the order that is asked for; neither engine promises to answer in it.
 const ADD: Sql = Sql::twin(
     "INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
      campaign_id, note, recorded_at, lifted_at, lifted_reason)
      SELECT value ->> 'scope', value ->> 'product', value ->> 'domain', value ->> 'address',
      unhex(value ->> 'hash'), value ->> 'foreign_hash', value ->> 'reason', value ->> 'origin', value ->> 'at',
-     value ->> 'campaign_id', value ->> 'note', value ->> 'recorded_at', NULL, '' FROM json_each($1)
-     RETURNING id, product, domain, address_hash, foreign_hash, reason, at",
-    "INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
+     value ->> 'campaign_id', value ->> 'note', value ->> 'recorded_at', NULL, '' FROM jsonb_each($1) ORDER BY rowid
+     RETURNING id;
+     INSERT INTO event (campaign_id, kind, class, address_hash, at)
+     SELECT value ->> 'campaign_id', value ->> 'kind', value ->> 'class', unhex(value ->> 'address_hash'),
+     value ->> 'at' FROM jsonb_each($2)",
+    "WITH counted AS (INSERT INTO event (campaign_id, kind, class, address_hash, at)
+     SELECT r.campaign_id, r.kind, r.class, decode(r.address_hash, 'hex'), r.at
+     FROM json_to_recordset(CAST($2 AS json)) AS r(campaign_id bigint, kind text, class text, address_hash text,
+     at bigint))
+     INSERT INTO suppression (scope, product, domain, address, address_hash, foreign_hash, reason, origin, at,
      campaign_id, note, recorded_at, lifted_at, lifted_reason)
      SELECT r.scope, r.product, r.domain, r.address, decode(r.hash, 'hex'), r.foreign_hash, r.reason, r.origin,
      r.at, r.campaign_id, r.note, r.recorded_at, NULL, ''
-     FROM json_to_recordset(CAST($1 AS json)) AS r(scope text, product text, domain text, address text,
+     FROM ROWS FROM (json_to_recordset(CAST($1 AS json)) AS (scope text, product text, domain text, address text,
      hash text, foreign_hash text, reason text, origin text, at bigint, campaign_id bigint, note text,
-     recorded_at bigint) RETURNING id, product, domain, address_hash, foreign_hash, reason, at",
+     recorded_at bigint)) WITH ORDINALITY AS r(scope, product, domain, address, hash, foreign_hash, reason, origin,
+     at, campaign_id, note, recorded_at, place) ORDER BY r.place RETURNING id",
+);
+/// What a new refusal of these people has to be held against, as one row.
+const KNOWN: Sql = Sql::twin(
+    "SELECT (SELECT json_group_array(json_array(s.id, s.scope, s.product, s.domain, s.address, hex(s.address_hash),
+     s.foreign_hash, s.reason, s.origin, s.at, s.campaign_id, s.note, s.recorded_at, s.lifted_reason) ORDER BY s.id)
+     FROM json_each($1) AS j CROSS JOIN suppression s ON s.address_hash = unhex(j.value)
+     WHERE s.lifted_at IS NULL) AS standing,
+     (SELECT json_group_array(json_array(c.id, hex(c.address_hash), c.address))
+     FROM json_each($1) AS j CROSS JOIN contact c ON c.address_hash = unhex(j.value)) AS people",
+    "SELECT CAST(COALESCE((SELECT json_agg(json_build_array(id, scope, product, domain, address,
+     encode(address_hash, 'hex'), foreign_hash, reason, origin, at, campaign_id, note, recorded_at, lifted_reason)
+     ORDER BY id) FROM suppression WHERE lifted_at IS NULL AND address_hash = ANY
+     (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))), '[]') AS TEXT) AS standing,
+     CAST(COALESCE((SELECT json_agg(json_build_array(id, encode(address_hash, 'hex'), address)) FROM contact
+     WHERE address_hash = ANY
+     (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))), '[]') AS TEXT) AS people",
 );
 /// PostgreSQL: an array, and not a list that is joined, or a plan made before the table grew walks all of it.
 const STANDING: Sql = Sql::twin(
@@ -109,42 +133,108 @@ const HOLD: Sql = Sql::twin(
 const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(id), 0) FROM suppression");
 const HAS_FOREIGN: Sql = Sql::same("SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')");
 
-/// What tells the rows of one call apart.
-type Written = (i64, String, String, Option<Vec<u8>>, String, String, Option<i64>);
-
 /// A row as the statement reads it: bytes as hexadecimal text.
 #[derive(Serialize)]
 struct Row<'a> {
-    #[serde(flatten)]
-    entry: &'a Entry,
+    scope: Scope,
+    product: &'a str,
+    domain: &'a str,
+    address: &'a str,
     hash: Option<AddressHash>,
+    foreign_hash: &'a str,
+    reason: SuppressionReason,
+    origin: Origin,
+    at: Option<i64>,
+    campaign_id: Option<i64>,
+    note: &'a str,
+    recorded_at: i64,
+}
+
+impl Row<'_> {
+    fn of(e: &Entry) -> Row<'_> {
+        Row {
+            scope: e.scope,
+            product: &e.product,
+            domain: &e.domain,
+            address: &e.address,
+            hash: e.hash(),
+            foreign_hash: &e.foreign_hash,
+            reason: e.reason,
+            origin: e.origin,
+            at: e.at,
+            campaign_id: e.campaign_id,
+            note: &e.note,
+            recorded_at: e.recorded_at,
+        }
+    }
+}
+
+/// An entry as [`KNOWN`] answers it.
+type Known = (
+    i64,
+    Scope,
+    String,
+    String,
+    String,
+    AddressHash,
+    String,
+    SuppressionReason,
+    Origin,
+    Option<i64>,
+    Option<i64>,
+    String,
+    i64,
+    String,
+);
+
+impl Entry {
+    fn of_known(known: Known) -> Entry {
+        Entry {
+            id: known.0,
+            scope: known.1,
+            product: known.2,
+            domain: known.3,
+            address: known.4,
+            address_hash: Some(known.5.0.to_vec()),
+            foreign_hash: known.6,
+            reason: known.7,
+            origin: known.8,
+            at: known.9,
+            campaign_id: known.10,
+            note: known.11,
+            recorded_at: known.12,
+            lifted_at: None,
+            lifted_reason: known.13,
+        }
+    }
 }
 
 /// Adds an entry and returns its id.
 pub async fn add(tx: &mut Tx, e: &Entry) -> Result<i64> {
-    Ok(add_all(tx, std::slice::from_ref(e)).await?.first().copied().unwrap_or_default())
+    Ok(add_all(tx, std::slice::from_ref(e), &[]).await?.first().copied().unwrap_or_default())
 }
 
-/// Adds entries in one statement, and returns their ids in the order of `entries`.
-pub async fn add_all(tx: &mut Tx, entries: &[Entry]) -> Result<Vec<i64>> {
+/// Adds entries, and the events that count them, in one statement; returns the ids of the entries in their order.
+pub async fn add_all(tx: &mut Tx, entries: &[Entry], counted: &[Event]) -> Result<Vec<i64>> {
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<Row> = entries.iter().map(|entry| Row { entry, hash: entry.hash() }).collect();
-    let (sql, rows) = (ADD.on(tx), super::json(&rows));
-    let mut written: Vec<Written> = on!(tx, |c| sqlx::query_as(sql).bind(rows).fetch_all(c).await)?;
-    // Neither engine promises an order of what comes back: what was written says whose id it is.
-    written.sort_by_key(|row| std::cmp::Reverse(row.0));
-    let mut ids: HashMap<_, Vec<i64>> = HashMap::new();
-    for (id, product, domain, hash, foreign, reason, at) in written {
-        ids.entry((product, domain, hash, foreign, reason, at)).or_default().push(id);
+    let rows: Vec<Row> = entries.iter().map(Row::of).collect();
+    let (sql, rows, counted) = (ADD.on(tx), super::json(&rows), super::json(counted));
+    let mut ids: Vec<i64> = on!(tx, |c| sqlx::query_scalar(sql).bind(rows).bind(counted).fetch_all(c).await)?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// The standing entries about these very people, oldest first, and their contacts: key, hash and address.
+pub async fn known(tx: &mut Tx, hashes: &[AddressHash]) -> Result<(Vec<Entry>, Vec<(i64, AddressHash, String)>)> {
+    if hashes.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
     }
-    let key = |e: &Entry| {
-        let reason = e.reason.as_str().to_owned();
-        (e.product.clone(), e.domain.clone(), e.address_hash.clone(), e.foreign_hash.clone(), reason, e.at)
-    };
-    let id_of = |e: &Entry| ids.get_mut(&key(e)).and_then(Vec::pop).ok_or(sqlx::Error::RowNotFound);
-    entries.iter().map(id_of).collect()
+    let (sql, list) = (KNOWN.on(tx), super::json(hashes));
+    let (standing, people): (String, String) = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_one(c).await)?;
+    let standing: Vec<Known> = super::rows(&standing)?;
+    Ok((standing.into_iter().map(Entry::of_known).collect(), super::rows(&people)?))
 }
 
 /// The standing entries that may concern these addresses: by hash, domain, or another's hash.

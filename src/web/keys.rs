@@ -4,9 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{Request, State},
-    http::StatusCode,
-    middleware::Next,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -36,6 +34,11 @@ impl KeyWatch {
         KeyWatch { public, noted: Arc::default() }
     }
 
+    /// The pages that it watches over.
+    pub fn public(&self) -> &Public {
+        &self.public
+    }
+
     async fn noted(&self) -> store::Result<Noted> {
         let mut last = self.noted.lock().await;
         if let Some((at, noted)) = &*last
@@ -61,36 +64,28 @@ impl KeyWatch {
         }
         Ok(Keys::read(&folder).and_then(|keys| keys.compare(&folder, &noted)).err())
     }
-}
 
-/// Answers 503 where a link's key is known to the database only, and to `/readyz` while one is lacking.
-pub async fn demand_ours(State(watch): State<KeyWatch>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    if path == "/readyz" {
-        return match watch.lacking().await {
-            Ok(Some(error)) => {
-                tracing::error!(%error, "not ready");
-                (StatusCode::SERVICE_UNAVAILABLE, "the keys are not those of the database\n").into_response()
-            }
-            // Whether the database answers is its own question.
-            Ok(None) | Err(_) => next.run(request).await,
-        };
-    }
-    let unknown = path.split('/').filter(|part| !part.is_empty());
-    let unknown = unknown.filter_map(|part| watch.public.app.keys.tokens.unknown_key(part)).next();
-    if let Some(id) = unknown {
+    /// Answers 503 where a link's key is known to the database only, and to `/readyz` while one is lacking.
+    pub async fn demand_ours(&self, path: &str, headers: &HeaderMap) -> Option<Response> {
+        if path == "/readyz" {
+            return match self.lacking().await {
+                Ok(Some(error)) => {
+                    tracing::error!(%error, "not ready");
+                    Some((StatusCode::SERVICE_UNAVAILABLE, "the keys are not those of the database\n").into_response())
+                }
+                // Whether the database answers is its own question.
+                Ok(None) | Err(_) => None,
+            };
+        }
+        let id = path.split('/').find_map(|part| self.public.app.keys.tokens.unknown_key(part))?;
         let name = format!("token {id}");
-        match watch.noted().await {
-            Ok(noted) if noted.iter().all(|(known, _)| *known != name) => {}
+        match self.noted().await {
+            Ok(noted) if noted.iter().all(|(known, _)| *known != name) => return None,
             Ok(_) => {
                 tracing::error!(key = name, "a link is signed with a key that is missing here: copy keys/tokens.toml");
-                return page::unavailable(&watch.public, request.headers());
             }
-            Err(error) => {
-                tracing::error!(%error, "whether a link's key exists cannot be asked");
-                return page::unavailable(&watch.public, request.headers());
-            }
+            Err(error) => tracing::error!(%error, "whether a link's key exists cannot be asked"),
         }
+        Some(page::unavailable(&self.public, headers))
     }
-    next.run(request).await
 }

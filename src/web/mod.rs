@@ -10,7 +10,13 @@ mod watch;
 
 use std::{future::Future, io};
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+    routing::get,
+};
 use tokio::net::TcpListener;
 
 pub use demo::Demo;
@@ -27,10 +33,20 @@ pub fn public_router(app: App) -> Router {
 }
 
 fn router(public: &Public) -> Router {
-    let https = middleware::from_fn_with_state(public.clone(), transport::demand_https);
-    let keys = middleware::from_fn_with_state(keys::KeyWatch::new(public.clone()), keys::demand_ours);
-    let pages = public::routes(public.clone()).layer(keys).layer(https);
+    let door = keys::KeyWatch::new(public.clone());
+    let pages = public::routes(public.clone()).layer(middleware::from_fn_with_state(door, admit));
     around(public, pages.merge(metrics::routes(public.app.clone())))
+}
+
+/// Whoever comes over plain HTTP, or with a link whose key is missing here, gets no further.
+async fn admit(State(door): State<keys::KeyWatch>, request: Request, next: Next) -> Response {
+    if let Some(elsewhere) = transport::demand_https(door.public(), &request) {
+        return elsewhere;
+    }
+    if let Some(refusal) = door.demand_ours(request.uri().path(), request.headers()).await {
+        return refusal;
+    }
+    next.run(request).await
 }
 
 /// The pages of the demonstration, and the recipients' with what surrounds them, in the clear: it is
@@ -46,7 +62,15 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let public = Public::new(app);
+    serve_pages(Public::new(app), listener, shutdown).await
+}
+
+/// The same for pages that are put together already.
+pub async fn serve_pages(
+    public: Public,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     serve_router(router(&public), listener, Limits::default(), shutdown).await?;
     public.close().await;
     Ok(())
@@ -62,37 +86,7 @@ pub async fn serve_metrics(
     serve_router(router, listener, Limits::default(), shutdown).await
 }
 
-/// What surrounds every route, the outermost last.
+/// What surrounds every route.
 fn around(public: &Public, routes: Router) -> Router {
-    routes
-        .layer(middleware::from_fn_with_state(public.clone(), watch::limit_time))
-        .layer(middleware::from_fn_with_state(public.clone(), watch::limit_looks))
-        .layer(watch::catch_panics(public.clone()))
-        .layer(middleware::map_response(watch::secure))
-        .layer(middleware::from_fn(watch::log))
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::{body::Body, http::Request};
-    use tower::ServiceExt;
-
-    use super::*;
-    use crate::{clock::Clock, config::Config};
-
-    #[tokio::test]
-    async fn a_request_that_panics_is_answered_and_others_go_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let app = App::open(Config::of_folder(folder.path()), Clock::System).await.unwrap();
-        let broken = async || -> &'static str { panic!("on purpose") };
-        let router =
-            around(&Public::new(app), Router::new().route("/", get(broken)).route("/ok", get(|| async { "ok" })));
-        for (path, status) in [("/", 500), ("/ok", 200)] {
-            let peer = Peer(([127, 0, 0, 1], 50_000).into());
-            let request = Request::get(path).extension(peer).body(Body::empty()).unwrap();
-            let answer = router.clone().oneshot(request).await.unwrap();
-            assert_eq!(answer.status(), status);
-            assert!(answer.headers().contains_key("content-security-policy"));
-        }
-    }
+    routes.layer(middleware::from_fn_with_state(public.clone(), watch::around))
 }

@@ -10,9 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, Request},
     http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -37,21 +36,21 @@ impl FromRequestParts<Public> for Client {
 /// What the machine itself and its keepers ask, over whatever is there.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Lets a request pass that came by https, or that may come in the clear.
-pub async fn demand_https(State(public): State<Public>, request: Request, next: Next) -> Response {
+/// Lets a request pass that came by https, or that may come in the clear; answers any other.
+pub fn demand_https(public: &Public, request: &Request) -> Option<Response> {
     let config = &public.app.config.public;
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
     let trusted = peer.is_some_and(|ip| ip.is_loopback() || config.proxies.contains(&ip));
     let secure = trusted && said_scheme(request.headers()) != Some(Scheme::Http);
     if secure || PROBES.contains(&request.uri().path()) {
-        return next.run(request).await;
+        return None;
     }
     if [Method::GET, Method::HEAD].contains(request.method())
         && let Some(location) = https_location(config.url.as_deref(), request.uri(), request.headers())
     {
-        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
+        return Some((StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response());
     }
-    page::plain_http_refused(&public, request.headers())
+    Some(page::plain_http_refused(public, request.headers()))
 }
 
 /// Who asks, as far as can be told: the other end of the connection, or whom a believed proxy names.

@@ -1,8 +1,12 @@
 //! What is done around every request: a log line without a path, a time limit, headers, panics caught.
+//! In one pass: a layer for each of them would cost an unsubscribe as much as its own work.
 
 use std::{
-    any::Any,
+    future::poll_fn,
     num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -13,11 +17,10 @@ use axum::{
     response::Response,
 };
 use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::HashMapStateStore};
-use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
 
 use super::{
     public::{Public, page},
-    transport::Client,
+    transport,
 };
 use crate::domain::tracking::Network;
 
@@ -28,23 +31,40 @@ const TIME_LIMIT: Duration = Duration::from_secs(20);
 const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \
                       frame-ancestors 'none'";
 
-/// One line a request: the route's pattern, for the path itself holds a token.
-pub async fn log(request: Request, next: Next) -> Response {
+/// What surrounds a request.
+pub async fn around(State(public): State<Public>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |m| m.as_str().to_owned());
-    let response = next.run(request).await;
+    // The route's pattern, for the path itself holds a token.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = match too_fast(&public, &request) {
+        Some(refusal) => refusal,
+        None => within_limits(&public, request, next).await,
+    };
+    secure(&mut response);
+    let route = route.as_ref().map_or("-", MatchedPath::as_str);
     let millis = start.elapsed().as_millis() as u64;
     tracing::info!(%method, route, status = response.status().as_u16(), millis, "request");
     response
 }
 
-/// Gives up on what takes too long, and says so; what was not committed by then is not done.
-pub async fn limit_time(State(public): State<Public>, request: Request, next: Next) -> Response {
-    let headers = request.headers().clone();
-    match tokio::time::timeout(TIME_LIMIT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => page::unavailable(&public, &headers),
+/// Gives up on what takes too long, and says so; what was not committed by then is not done. A panic is
+/// an answer 500, not the end of the process.
+async fn within_limits(public: &Public, request: Request, next: Next) -> Response {
+    let spoken = request.headers().get(header::ACCEPT_LANGUAGE).cloned();
+    let headers = || HeaderMap::from_iter(spoken.clone().map(|value| (header::ACCEPT_LANGUAGE, value)));
+    let mut answer = pin!(next.run(request));
+    let answer = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+        Ok(answer) => answer.map(Some),
+        Err(_) => Poll::Ready(None),
+    });
+    match tokio::time::timeout(TIME_LIMIT, answer).await {
+        Ok(Some(response)) => response,
+        Ok(None) => {
+            tracing::error!("a request panicked");
+            page::failed(public, &headers())
+        }
+        Err(_) => page::unavailable(public, &headers()),
     }
 }
 
@@ -66,23 +86,21 @@ pub fn looks() -> Looks {
 
 /// Lets nobody keep the database busy with looking at pages. An unsubscribe is never hindered, and neither
 /// is whoever comes from this machine: that is a proxy that does not say whom it serves.
-pub async fn limit_looks(State(public): State<Public>, client: Client, request: Request, next: Next) -> Response {
+fn too_fast(public: &Public, request: &Request) -> Option<Response> {
     let is_look = [Method::GET, Method::HEAD].contains(request.method());
     let path = request.uri().path();
-    let from_outside = client.0.filter(|ip| !ip.is_loopback()).map(Network::from);
-    if let (true, Some(network)) = (is_look && !FREE.iter().any(|free| path.starts_with(free)), from_outside) {
-        if public.looks.len() > NETWORKS {
-            public.looks.retain_recent();
-        }
-        if public.looks.check_key(&network).is_err() {
-            return page::too_fast(&public, request.headers());
-        }
+    if !is_look || FREE.iter().any(|free| path.starts_with(free)) {
+        return None;
     }
-    next.run(request).await
+    let network = transport::client(public, request).filter(|ip| !ip.is_loopback()).map(Network::from)?;
+    if public.looks.len() > NETWORKS {
+        public.looks.retain_recent();
+    }
+    public.looks.check_key(&network).is_err().then(|| page::too_fast(public, request.headers()))
 }
 
 /// The headers of every answer.
-pub async fn secure(mut response: Response) -> Response {
+fn secure(response: &mut Response) {
     let headers = response.headers_mut();
     let mut set_default = |name: HeaderName, value: &'static str| {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
@@ -92,23 +110,4 @@ pub async fn secure(mut response: Response) -> Response {
     set_default(header::REFERRER_POLICY, "no-referrer");
     set_default(header::CACHE_CONTROL, "no-store");
     set_default(HeaderName::from_static("x-robots-tag"), "noindex, nofollow");
-    response
-}
-
-/// A panic of one request is an answer 500, not the end of the process.
-pub fn catch_panics(public: Public) -> CatchPanicLayer<OnPanic> {
-    CatchPanicLayer::custom(OnPanic(public))
-}
-
-/// Answers for a request that panicked.
-#[derive(Clone)]
-pub struct OnPanic(Public);
-
-impl ResponseForPanic for OnPanic {
-    type ResponseBody = axum::body::Body;
-
-    fn response_for_panic(&mut self, _: Box<dyn Any + Send + 'static>) -> Response {
-        tracing::error!("a request panicked");
-        page::failed(&self.0, &HeaderMap::new())
-    }
 }

@@ -5,24 +5,29 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     app::App,
-    pipeline::press::{self, Press, Pressed, TOGETHER},
+    pipeline::press::{self, Press, Pressed},
+    store,
 };
 
 /// Presses that wait, at most; whoever comes then waits to be let in.
 const QUEUE: usize = 4096;
 /// How long a press waits for the database before it goes into the journal.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a transaction goes on taking whoever comes: others want to write, too.
+const TURN: Duration = Duration::from_millis(10);
 /// How often a database that is away is looked for.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -30,7 +35,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Debug, Clone)]
 pub struct Desk {
     asks: mpsc::Sender<Ask>,
-    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+    end: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
 }
 
 /// What became of the presses of one request.
@@ -51,11 +56,21 @@ enum Ask {
 }
 
 impl Desk {
-    /// Opens a desk. It ends when every clone of it is gone, or when it is closed.
-    pub fn open(app: App) -> Desk {
+    /// Opens a desk that writes the presses of so many requests in one transaction, at most. It ends when
+    /// every clone of it is gone, or when it is closed.
+    pub fn open(app: App, together: usize) -> Desk {
         let (asks, inbox) = mpsc::channel(QUEUE);
-        let task = tokio::spawn(Clerk { app, returning: None }.work(inbox));
-        Desk { asks, task: Arc::new(Mutex::new(Some(task))) }
+        let (closed, end) = oneshot::channel();
+        let clerk = Clerk { app, together, returning: None };
+        let runtime = Handle::current();
+        let work = move || {
+            runtime.block_on(clerk.work(inbox));
+            let _ = closed.send(());
+        };
+        // A thread of its own: as a task it would wait at every answer of the database for its turn among
+        // the requests that wait for it.
+        thread::Builder::new().name("desk".into()).spawn(work).expect("a thread can be started");
+        Desk { asks, end: Arc::new(Mutex::new(Some(end))) }
     }
 
     /// Hands in the presses of one request, which are written together, and waits until they are on disk.
@@ -72,16 +87,49 @@ impl Desk {
 
     /// Ends what was handed in, then closes.
     pub async fn close(&self) {
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(end) = end {
             let _ = self.asks.send(Ask::Close).await;
-            let _ = task.await;
+            let _ = end.await;
+        }
+    }
+}
+
+/// Requests that are answered together.
+#[derive(Default)]
+struct Batch {
+    presses: Vec<Press>,
+    /// How many of the presses are each one's, in their order.
+    waiting: Vec<(usize, oneshot::Sender<Answer>)>,
+    closing: bool,
+}
+
+impl Batch {
+    fn take(&mut self, ask: Ask) {
+        match ask {
+            Ask::Press(some, answer) => {
+                self.waiting.push((some.len(), answer));
+                self.presses.extend(some);
+            }
+            Ask::Close => self.closing = true,
+        }
+    }
+
+    /// Takes whoever waits, up to so many.
+    fn fill(&mut self, inbox: &mut mpsc::Receiver<Ask>, together: usize) {
+        while !self.closing
+            && self.waiting.len() < together
+            && let Ok(ask) = inbox.try_recv()
+        {
+            self.take(ask);
         }
     }
 }
 
 struct Clerk {
     app: App,
+    /// Requests of one transaction, at most.
+    together: usize,
     /// While the database is away: whoever waits for its return, and applies the journal then.
     returning: Option<JoinHandle<()>>,
 }
@@ -91,35 +139,25 @@ impl Clerk {
         if !self.app.journal.mark().is_ok_and(|mark| mark.is_empty()) {
             self.wait_for_return();
         }
-        let mut asks = Vec::new();
-        loop {
-            if inbox.recv_many(&mut asks, TOGETHER).await == 0 {
-                break;
+        let mut closing = false;
+        while !closing {
+            let Some(first) = inbox.recv().await else { break };
+            let mut batch = Batch::default();
+            batch.take(first);
+            batch.fill(&mut inbox, self.together);
+            if !batch.waiting.is_empty() {
+                self.answer(&mut batch, &mut inbox).await;
             }
-            let (mut presses, mut waiting, mut closing) = (Vec::new(), Vec::new(), false);
-            for ask in asks.drain(..) {
-                match ask {
-                    Ask::Press(some, answer) => {
-                        waiting.push((some.len(), answer));
-                        presses.extend(some);
-                    }
-                    Ask::Close => closing = true,
-                }
-            }
-            if !presses.is_empty() {
-                self.answer(presses, waiting).await;
-            }
-            if closing {
-                break;
-            }
+            closing = batch.closing;
         }
         if let Some(returning) = self.returning {
             returning.abort();
         }
     }
 
-    async fn answer(&mut self, presses: Vec<Press>, waiting: Vec<(usize, oneshot::Sender<Answer>)>) {
-        let written = if self.is_away() { None } else { self.write(&presses).await };
+    async fn answer(&mut self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) {
+        let written = if self.is_away() { None } else { self.write(batch, inbox).await };
+        let waiting = std::mem::take(&mut batch.waiting);
         match written {
             Some(pressed) => {
                 let mut pressed = pressed.into_iter();
@@ -129,6 +167,7 @@ impl Clerk {
                 }
             }
             None => {
+                let presses = std::mem::take(&mut batch.presses);
                 let answer = if self.note(presses).await { Answer::Noted } else { Answer::Failed };
                 for (_, waits) in waiting {
                     let _ = waits.send(answer.clone());
@@ -139,14 +178,31 @@ impl Clerk {
 
     /// Into the database; none when it fails or takes too long, and is away from then on. A commit
     /// whose answer is lost does no harm: what is written twice is written once.
-    async fn write(&mut self, presses: &[Press]) -> Option<Vec<Pressed>> {
-        match timeout(PATIENCE, press::write(&self.app, presses)).await {
+    async fn write(&mut self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) -> Option<Vec<Pressed>> {
+        match timeout(PATIENCE, self.commit(batch, inbox)).await {
             Ok(Ok(pressed)) => return Some(pressed),
             Ok(Err(error)) => tracing::error!(%error, "the database fails; refusals go into the journal"),
             Err(_) => tracing::error!("the database does not answer in time; refusals go into the journal"),
         }
         self.wait_for_return();
         None
+    }
+
+    /// Writes a batch, and with it whoever comes before its commit: the disk is waited for once.
+    async fn commit(&self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) -> store::Result<Vec<Pressed>> {
+        let mut tx = self.app.db.write().await?;
+        let begun = Instant::now();
+        let mut pressed = Vec::new();
+        batch.fill(inbox, self.together);
+        while pressed.len() < batch.presses.len() {
+            pressed.extend(press::write_in(&self.app, &mut tx, &batch.presses[pressed.len()..]).await?);
+            // Where several write, each locks its people once and in order, or two could wait for each other.
+            if self.app.db.is_sqlite() && begun.elapsed() < TURN {
+                batch.fill(inbox, self.together);
+            }
+        }
+        tx.commit().await?;
+        Ok(pressed)
     }
 
     /// Into the journal; false when that fails, too.

@@ -35,7 +35,11 @@ pub use recorder::Recorder;
 pub use subscribe::snippet;
 
 use super::watch::{Looks, looks};
-use crate::{app::App, pipeline::repermission::bundle, store::suppressions};
+use crate::{
+    app::App,
+    pipeline::{press::TOGETHER, repermission::bundle},
+    store::suppressions,
+};
 
 /// What the public pages work with. Cheap to clone: every layer around a request holds one.
 #[derive(Debug, Clone)]
@@ -80,8 +84,13 @@ pub struct Counters {
 impl Public {
     /// Over an installation, with counters at zero. Needs a running Tokio.
     pub fn new(app: App) -> Public {
+        Public::with_desk(app.clone(), Desk::open(app, TOGETHER))
+    }
+
+    /// The same with another desk.
+    pub fn with_desk(app: App, desk: Desk) -> Public {
         Public(Arc::new(Inner {
-            desk: Desk::open(app.clone()),
+            desk,
             recorder: Recorder::open(app.clone()),
             links: track::Links::default(),
             looks: looks(),
