@@ -441,7 +441,7 @@ on_both! {
         drop(served.send(&head, ONE_CLICK.as_bytes()).await);
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         drop(busy);
-        for _ in 0..100 {
+        for _ in 0..600 {
             if !list(world).await.is_empty() { break; }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
