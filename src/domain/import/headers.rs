@@ -12,14 +12,130 @@ use super::{
     dates::{self, DateOrder, Order},
     vocabulary::{self as words, fold, look_up},
 };
-use crate::domain::address::Address;
+use crate::domain::{address::Address, contacts::ContactKind};
 
 /// The fields that a column of this name may hold, the likeliest first. A consent column without a product
 /// is about the product that the list is sorted for: its candidate is `consent`.
 pub fn candidates(name: &str) -> &'static [&'static str] {
-    let name = fold(name).replace('.', "_");
-    let name = name.trim_matches(|c: char| !c.is_alphanumeric());
-    NAMES.iter().find(|(names, _)| names.contains(&name)).map_or(&[], |(_, fields)| fields)
+    let name = plain(name);
+    if let Some((_, fields)) = NAMES.iter().find(|(names, _)| names.contains(&name.as_str())) {
+        return fields;
+    }
+    if begins(&name, REFUSAL_STEMS) {
+        return &["unsubscribed_at"];
+    }
+    if begins(&name, CONSENT_STEMS) { &["consent"] } else { &[] }
+}
+
+/// A name as it is compared: folded, `/` and `.` between its words too, `(e)` left out.
+fn plain(name: &str) -> String {
+    let name = fold(&name.replace(['.', '/'], " ").replace("(e)", ""));
+    name.trim_matches(|c: char| !c.is_alphanumeric()).to_owned()
+}
+
+/// Whether a word of the name begins so.
+fn begins(name: &str, stems: &[&str]) -> bool {
+    let at_a_word = |stem: &&str| name.match_indices(*stem).any(|(at, _)| at == 0 || name.as_bytes()[at - 1] == b'_');
+    stems.iter().any(at_a_word)
+}
+
+/// Words that a column of refusals has in its name, whatever else stands there.
+const REFUSAL_STEMS: &[&str] = &[
+    "desinscri",
+    "desabonn",
+    "unsub",
+    "opt_out",
+    "optout",
+    "opted_out",
+    "black",
+    "blocklist",
+    "liste_noire",
+    "liste_rouge",
+    "oppos",
+    "ne_pas_contacter",
+    "ne_plus",
+    "do_not_",
+    "dnc",
+    "robinson",
+    "stop_",
+    "refus_",
+    "retrait_du_consentement",
+    "retrait_consentement",
+    "npai",
+    "bounce",
+    "hard_bounce",
+    "cleaned",
+    "plainte",
+    "complain",
+    "spam",
+];
+
+/// Words that a column of consent has in its name: a no that stands there is a refusal.
+const CONSENT_STEMS: &[&str] =
+    &["optin", "opt_in", "consent", "newsletter", "abonn", "accepte_", "accepts_", "subscri", "inscrit"];
+
+/// What a column says by its name of who is a consumer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindName {
+    /// Its words are kinds: professional, consumer.
+    Words,
+    /// A yes is a professional, a no a consumer.
+    Business,
+    /// A yes is a consumer.
+    Consumer,
+}
+
+/// What a column of this name says of who is a consumer, if it is about nothing else.
+pub fn kind_named(name: &str) -> Option<KindName> {
+    let name = plain(name);
+    let known = |names: &[&str]| names.contains(&name.as_str());
+    if known(&[
+        "professionnel",
+        "professional",
+        "pro",
+        "is_business",
+        "is_pro",
+        "is_professional",
+        "est_pro",
+        "b2b",
+        "btob",
+    ]) {
+        return Some(KindName::Business);
+    }
+    if known(&["particulier", "particuliers", "consumer", "is_consumer", "b2c", "btoc", "consommateur"]) {
+        return Some(KindName::Consumer);
+    }
+    let words = [
+        "kind",
+        "type",
+        "type_de_contact",
+        "type_contact",
+        "contact_type",
+        "contact_kind",
+        "type_client",
+        "type_de_client",
+        "client_type",
+        "customer_type",
+        "customer_group",
+        "b2b_b2c",
+        "btob_btoc",
+        "pro_part",
+        "pro_particulier",
+        "typologie",
+    ];
+    known(&words).then_some(KindName::Words)
+}
+
+/// Whether a column of this name says in what relation people stand to the sender.
+pub fn names_relationship(name: &str) -> bool {
+    ["relationship", "relation", "statut_client", "type_de_relation"].contains(&plain(name).as_str())
+}
+
+/// Whether a value says by itself, in any column, that somebody is a consumer.
+pub fn speaks_of_consumer(value: &str) -> bool {
+    value.len() < 24
+        && value.chars().next().is_some_and(|c| "bcgip".contains(c.to_ascii_lowercase()))
+        && look_up(words::KIND, value) == Ok(Some(ContactKind::Consumer))
 }
 
 /// Whether a value can be read as this field; an empty one can.
@@ -69,9 +185,51 @@ pub fn speaks_of_refusal(value: &str) -> bool {
         }
 }
 
-const REFUSAL_STARTS: [char; 8] = ['d', 'u', 'o', 's', 'r', 'b', 'n', 'p'];
+/// Whether a note of some length says so: `a demandé à ne plus être contacté`. For columns that are read as
+/// nothing else; where in doubt, it does.
+pub fn tells_of_refusal(note: &str) -> bool {
+    let told = || {
+        let note = fold(note);
+        TOLD.iter().any(|words| note.contains(words)) || note.split(|c: char| !c.is_alphanumeric()).any(|w| w == "stop")
+    };
+    note.len() > 3 && note.len() < 2000 && told()
+}
 
-const REFUSALS: [&str; 22] = [
+const TOLD: [&str; 17] = [
+    "desinscri",
+    "desabonn",
+    "non_abonne",
+    "non_inscrit",
+    "unsubscri",
+    "opt_out",
+    "opted_out",
+    "ne_plus_contact",
+    "ne_plus_etre",
+    "ne_plus_recevoir",
+    "plus_de_mail",
+    "ne_pas_contact",
+    "do_not_contact",
+    "do_not_email",
+    "droit_d_opposition",
+    "s_oppose",
+    "not_to_be_contacted",
+];
+
+const REFUSAL_STARTS: [char; 10] = ['d', 'u', 'o', 's', 'r', 'b', 'n', 'p', 'h', 'c'];
+
+const REFUSALS: [&str; 34] = [
+    "non_abonne",
+    "non_abonnee",
+    "non_inscrit",
+    "non_inscrite",
+    "plainte",
+    "spam",
+    "complaint",
+    "complained",
+    "bounce",
+    "bounced",
+    "hard_bounce",
+    "npai",
     "desinscrit",
     "desinscrite",
     "desabonne",
@@ -150,6 +308,15 @@ const NAMES: &[(&[&str], &[&str])] = &[
             "type_de_contact",
             "type_contact",
             "type_client",
+            "type_de_client",
+            "client_type",
+            "contact_type",
+            "customer_type",
+            "customer_group",
+            "btob",
+            "btob_btoc",
+            "typologie",
+            "marche",
             "cible",
             "qualite",
             "profil",
@@ -302,6 +469,62 @@ mod tests {
             assert_eq!(candidates(name), [field], "{name}");
         }
         assert!(candidates("Téléphone").is_empty());
+        for refusing in [
+            "Désinscrit(e)",
+            "Liste noire",
+            "Liste d'opposition",
+            "Stop email",
+            "Ne pas contacter",
+            "DNC",
+            "Unsubscribed from all email",
+            "EMAIL_BLACKLISTED",
+            "UNSUB_TIME",
+            "date_unsub",
+            "Retrait du consentement",
+            "NPAI",
+            "Hard bounce",
+            "Plainte",
+            "Robinson",
+        ] {
+            assert_eq!(candidates(refusing), ["unsubscribed_at"], "{refusing}");
+        }
+        for consenting in ["OPTIN_EMAIL", "Accepte la prospection", "Consentement RGPD", "Newsletter pro"] {
+            assert_eq!(candidates(consenting), ["consent"], "{consenting}");
+        }
+        assert_eq!(candidates("Refus proposé"), ["refusal_offered"], "the offer to refuse is no refusal");
+    }
+
+    #[test]
+    fn a_consumer_is_known_by_names_and_words() {
+        for (name, kind) in [
+            ("Type de client", Some(KindName::Words)),
+            ("B2B/B2C", Some(KindName::Words)),
+            ("Pro/Part", Some(KindName::Words)),
+            ("Is_business", Some(KindName::Business)),
+            ("Particulier", Some(KindName::Consumer)),
+            ("Ville", None),
+        ] {
+            assert_eq!(kind_named(name), kind, "{name}");
+        }
+        for word in ["particulier", "B2C", "Part.", "Partic.", "grand public", "personne physique", "individuel"] {
+            assert!(speaks_of_consumer(word), "{word}");
+        }
+        assert!(!speaks_of_consumer("professionnel") && !speaks_of_consumer("Paris"));
+    }
+
+    #[test]
+    fn a_note_tells_of_a_refusal() {
+        for note in [
+            "désabonné le 3 mars 2025",
+            "a demandé à ne plus être contacté",
+            "Ne plus contacter !",
+            "m'a dit STOP",
+            "droit d'opposition exercé",
+            "désinscrit le 12/03/2025",
+        ] {
+            assert!(tells_of_refusal(note), "{note}");
+        }
+        assert!(!tells_of_refusal("vu au salon de Lyon") && !tells_of_refusal("Christopher"));
     }
 
     #[test]

@@ -116,11 +116,31 @@ pub const REFUSAL: Vocabulary<bool> = &[
 pub const KIND: Vocabulary<ContactKind> = &[
     (
         Some(ContactKind::Business),
-        &["business", "b2b", "professionnel", "professionnelle", "professional", "pro", "entreprise"],
+        &["business", "b2b", "b_to_b", "btob", "professionnel", "professionnelle", "professional", "pro", "entreprise"],
     ),
     (
         Some(ContactKind::Consumer),
-        &["consumer", "b2c", "particulier", "particuliere", "individual", "consommateur", "consommatrice"],
+        &[
+            "consumer",
+            "b2c",
+            "b_to_c",
+            "btoc",
+            "particulier",
+            "particuliere",
+            "particuliers",
+            "part",
+            "part.",
+            "partic",
+            "partic.",
+            "individual",
+            "individuel",
+            "individuelle",
+            "private_individual",
+            "personne_physique",
+            "grand_public",
+            "consommateur",
+            "consommatrice",
+        ],
     ),
     (None, UNKNOWN),
 ];
@@ -232,6 +252,8 @@ pub const CONSENT: Vocabulary<ConsentState> = &[
             "vrai",
             "1",
             "x",
+            "y",
+            "o",
             "accorde",
             "donne",
             "accepte",
@@ -245,11 +267,26 @@ pub const CONSENT: Vocabulary<ConsentState> = &[
     ),
     (
         Some(ConsentState::Refused),
-        &["refused", "refuse", "no", "non", "false", "faux", "0", "denied", "declined", "opt_out", "optout"],
+        &["refused", "refuse", "no", "non", "false", "faux", "0", "n", "denied", "declined", "opt_out", "optout"],
     ),
     (
         Some(ConsentState::Withdrawn),
-        &["withdrawn", "retire", "revoked", "revoque", "unsubscribed", "desinscrit", "desabonne"],
+        &[
+            "withdrawn",
+            "retire",
+            "revoked",
+            "revoque",
+            "unsubscribed",
+            "desinscrit",
+            "desinscrite",
+            "desabonne",
+            "desabonnee",
+            "non_abonne",
+            "non_abonnee",
+            "non_inscrit",
+            "non_inscrite",
+            "stop",
+        ],
     ),
     (Some(ConsentState::Pending), &["pending", "en_attente", "attente"]),
     (None, UNKNOWN),
@@ -257,10 +294,13 @@ pub const CONSENT: Vocabulary<ConsentState> = &[
 
 /// `tracking`.
 pub const TRACKING: Vocabulary<TrackingConsent> = &[
-    (Some(TrackingConsent::Granted), &["granted", "yes", "oui", "true", "vrai", "1", "x", "accorde", "accepte"]),
+    (
+        Some(TrackingConsent::Granted),
+        &["granted", "yes", "oui", "true", "vrai", "1", "x", "y", "o", "accorde", "accepte"],
+    ),
     (
         Some(TrackingConsent::Withdrawn),
-        &["withdrawn", "retire", "revoked", "refused", "refuse", "no", "non", "false", "faux", "0"],
+        &["withdrawn", "retire", "revoked", "refused", "refuse", "no", "non", "false", "faux", "0", "n"],
     ),
     (None, UNKNOWN),
 ];

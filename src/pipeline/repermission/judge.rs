@@ -17,6 +17,7 @@ use crate::{
     domain::{
         address::AddressHash,
         campaigns::{CampaignKind, Terms},
+        contacts::ContactKind,
         eligibility::{self, Basis, Decision, Outcome, Person, Reason},
         import::lines::{Facts, FaultCode, Line},
         repermission::{DUPLICATE, Group, UNUSABLE_ROW, missing::Fact, union},
@@ -138,8 +139,13 @@ impl<'a> Judge<'a> {
         let (mut joined, mut contacts) = (Vec::with_capacity(people.len()), Vec::with_capacity(people.len()));
         for (lines, hash) in people.iter().zip(hashes) {
             let mut facts = Facts::default();
-            for (_, line) in lines.iter().filter(|(_, line)| line.fault.is_none()) {
-                union::join(&mut facts, &line.facts, tz);
+            for (_, line) in lines {
+                match line.fault {
+                    None => union::join(&mut facts, &line.facts, tz),
+                    // A consumer is one, whatever else is wrong with the line that says so.
+                    Some(_) if line.facts.kind == Some(ContactKind::Consumer) => facts.kind = line.facts.kind,
+                    Some(_) => {}
+                }
             }
             let address = lines.iter().find_map(|(_, line)| line.address.as_ref()).ok_or(JudgeError::Lost)?;
             contacts.push(person::contact(known.remove(hash), address, *hash, &facts, &at));

@@ -18,6 +18,7 @@ pub mod report;
 pub mod send;
 pub mod sort;
 pub mod spool;
+pub mod survey;
 pub mod workbook;
 
 use crate::domain::{

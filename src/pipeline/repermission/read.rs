@@ -12,16 +12,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::workbook::{self, WorkbookError};
+use super::{
+    survey::{Overheard, Survey},
+    workbook::{self, WorkbookError},
+};
 use crate::{
     domain::{
         address::Address,
         import::{
-            columns::{self, ColumnError, Columns, ConsentPart, Field, Mapping},
-            dates::Evidence,
-            headers,
+            columns::Field,
             lines::{Line, LineReader},
-            vocabulary::{self as words, fold, look_up},
         },
     },
     pipeline::import::{
@@ -72,6 +72,22 @@ pub enum ReadError {
     /// As a workbook.
     #[error("{0}")]
     Workbook(#[from] WorkbookError),
+    /// A default would go over what a column says.
+    #[error(
+        "--default {field}={value}: column {column:?} says it line by line and is not read; write {field} into it in \
+             words that are known, pass --map {column:?}={field}, or leave the default out"
+    )]
+    DefaultOver {
+        /// The field.
+        field: String,
+        /// Its default.
+        value: String,
+        /// The column that is not read.
+        column: String,
+    },
+    /// There is no header.
+    #[error("line 1: an address stands where the names of the columns should be; put a line of names above it")]
+    NoHeader,
 }
 
 impl From<io::Error> for ReadError {
@@ -132,16 +148,7 @@ pub struct OldFile {
     body: (u64, u64),
     reader: LineReader,
     email: Option<usize>,
-    more_refusals: Vec<(usize, Refusing)>,
-}
-
-/// How a column besides `unsubscribed_at` says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusing {
-    /// It is named like one: whatever stands there and is no "no" is a refusal.
-    ByName,
-    /// It holds words that mean nothing else.
-    ByWord,
+    overheard: Overheard,
 }
 
 impl OldFile {
@@ -171,6 +178,9 @@ impl OldFile {
         if record.fault.is_some() {
             return Err(ImportError::Header { line: record.line }.into());
         }
+        if header.iter().any(|name| name.contains('@') && Address::parse(name.trim()).is_ok()) {
+            return Err(ReadError::NoHeader);
+        }
         let body = (records.line(), records.offset());
         let mut survey = Survey::of(&header, how, context)?;
         while records.next(&mut record)? {
@@ -192,7 +202,7 @@ impl OldFile {
             lines: survey.lines,
             columns: found.read_columns(),
             left_out: found.left_out,
-            refusals_in: found.more_refusals.iter().map(|(index, _)| header[*index].clone()).collect(),
+            refusals_in: found.overheard.refusing(&header).cloned().collect(),
             date_order: format!("{order:?}").to_lowercase(),
         };
         let email = found.columns.of_field.get(&Field::Email).map(|place| place.index);
@@ -204,7 +214,7 @@ impl OldFile {
             body,
             reader,
             email,
-            more_refusals: found.more_refusals,
+            overheard: found.overheard,
         })
     }
 
@@ -226,7 +236,7 @@ impl OldFile {
 
     /// The address of a record, if it can be read; that of a record that is too long is not kept.
     pub fn address(&self, record: &Record) -> Option<Address> {
-        Address::parse(self.written_address(record)).ok().filter(|address| !address.as_str().contains('\u{FFFD}'))
+        address(self.written_address(record))
     }
 
     /// What a record says of a person.
@@ -237,20 +247,27 @@ impl OldFile {
     /// The same of cells that were kept apart from their record.
     pub fn line_of(&self, cells: &[&str], fault: Option<RecordFault>) -> Line {
         let mut line = self.reader.read(cells, fault.map(whole_line));
-        if line.refusals.unsubscribed.is_none() && self.more_refusals.iter().any(|more| refuses(*more, cells)) {
-            // Nobody knows since when: it stands for ever (SUP-6).
-            line.refusals.unsubscribed = Some(None);
+        if line.address.is_none() {
+            line.address = address(self.email.and_then(|index| cells.get(index)).map_or("", |cell| cell.trim()));
         }
+        self.overheard.add(cells, &mut line);
         line
     }
 }
 
-fn refuses((index, how): (usize, Refusing), cells: &[&str]) -> bool {
-    let value = cells.get(index).map_or("", |cell| cell.trim());
-    match how {
-        Refusing::ByWord => headers::speaks_of_refusal(value),
-        Refusing::ByName => !value.is_empty() && look_up(words::REFUSAL, value) != Ok(Some(false)),
-    }
+/// Whose line it is.
+fn address(written: &str) -> Option<Address> {
+    let read = Address::parse(written).ok().or_else(|| Address::parse(unwrapped(written)?).ok());
+    read.filter(|address| !address.as_str().contains('\u{FFFD}'))
+}
+
+/// The address in `<a@example.net>`, `mailto:a@example.net` or `Ana <a@example.net>`: whose line it is, though
+/// nothing is sent to what is written so.
+fn unwrapped(written: &str) -> Option<&str> {
+    let inner = written.rsplit_once('<').map_or(written, |(_, rest)| rest.trim_end().trim_end_matches('>'));
+    let inner = inner.trim();
+    let bare = inner.get(..7).filter(|start| start.eq_ignore_ascii_case("mailto:")).map_or(inner, |_| &inner[7..]);
+    (bare.len() < written.len()).then_some(bare.trim())
 }
 
 fn source(file: File) -> Result<Source, ImportError> {
@@ -274,189 +291,4 @@ fn digest(file: &mut File) -> io::Result<[u8; 32]> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// What the values of each column are like.
-struct Survey {
-    lines: u64,
-    columns: Vec<Surveyed>,
-}
-
-struct Surveyed {
-    /// Fields that its name suggests, and how many values can be read so.
-    candidates: Vec<(Field, u64)>,
-    /// Known by a canonical name or by `--map`.
-    known: bool,
-    ignored: bool,
-    filled: u64,
-    addresses: u64,
-    refusals: u64,
-    evidence: Evidence,
-}
-
-impl Survey {
-    fn of(header: &[String], how: &How, context: Context<'_>) -> Result<Survey, ReadError> {
-        let mapping = &how.options.mapping;
-        let mut columns = Vec::new();
-        for name in header {
-            let mapped = mapping.map.iter().any(|(column, _)| fold(column) == fold(name));
-            let known =
-                mapped || !matches!(Field::named(name, context.products), Err(ColumnError::UnknownField { .. }));
-            let mut candidates = Vec::new();
-            if !known {
-                for field in headers::candidates(name) {
-                    let field = match *field {
-                        "consent" => Field::Consent(context.product.to_owned(), ConsentPart::State),
-                        field => Field::named(field, context.products).map_err(ImportError::Columns)?,
-                    };
-                    candidates.push((field, 0));
-                }
-            }
-            columns.push(Surveyed {
-                candidates,
-                known,
-                ignored: mapping.ignore.iter().any(|column| fold(column) == fold(name)),
-                filled: 0,
-                addresses: 0,
-                refusals: 0,
-                evidence: Evidence::default(),
-            });
-        }
-        Ok(Survey { lines: 0, columns })
-    }
-
-    fn look(&mut self, record: &Record, tz: &TimeZone) {
-        self.lines += 1;
-        // A faulty record's cells may stand under other names than theirs.
-        if record.fault.is_some() {
-            return;
-        }
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            let value = record.cell(index).trim();
-            if value.is_empty() {
-                continue;
-            }
-            column.filled += 1;
-            column.evidence.add(value);
-            column.refusals += u64::from(headers::speaks_of_refusal(value));
-            if !column.known {
-                column.addresses += u64::from(value.contains('@') && headers::reads(&Field::Email, value, tz));
-                for (field, count) in &mut column.candidates {
-                    *count += u64::from(headers::reads(field, value, tz));
-                }
-            }
-        }
-    }
-
-    /// What each column is read as.
-    fn decide(&mut self, header: &[String], how: &How, context: Context<'_>) -> Result<Found, ReadError> {
-        let given = &how.options.mapping;
-        let has = |column: &String| header.iter().any(|name| name == column || fold(name) == fold(column));
-        let mut mapping = Mapping {
-            map: given.map.iter().filter(|(column, _)| has(column)).cloned().collect(),
-            default: given.default.clone(),
-            ignore: Vec::new(),
-        };
-        let mapped = mapping.map.iter().map(|(column, _)| column.clone()).collect();
-        let mut taken: Vec<Field> = Vec::new();
-        for (index, name) in header.iter().enumerate() {
-            taken.extend(said_field(name, &mapping, context).filter(|_| self.columns[index].known));
-        }
-        let mut guessed = Vec::new();
-        let mut more_refusals = Vec::new();
-        for (index, column) in self.columns.iter().enumerate() {
-            if column.known || column.ignored || header[index].trim().is_empty() {
-                continue;
-            }
-            let Some(field) = column.field() else { continue };
-            if !taken.contains(&field) {
-                taken.push(field.clone());
-                guessed.push((header[index].clone(), field));
-            } else if field == Field::UnsubscribedAt {
-                more_refusals.push((index, Refusing::ByName));
-            }
-        }
-        if !taken.contains(&Field::Email) {
-            let mut likely =
-                (0..header.len()).filter(|i| self.columns[*i].is_mostly_addresses() && !header[*i].trim().is_empty());
-            if let (Some(only), None) = (likely.next(), likely.next()) {
-                guessed.retain(|(column, _)| *column != header[only]);
-                guessed.push((header[only].clone(), Field::Email));
-            }
-        }
-        for (index, column) in self.columns.iter().enumerate() {
-            let guess = guessed.iter().find(|(name, _)| *name == header[index]).map(|(_, field)| field.clone());
-            let field = guess.or_else(|| said_field(&header[index], &mapping, context));
-            let reads_refusals = matches!(field, Some(Field::UnsubscribedAt | Field::Consent(..)));
-            if column.refusals > 0 && !reads_refusals && !more_refusals.iter().any(|(i, _)| *i == index) {
-                more_refusals.push((index, Refusing::ByWord));
-            }
-        }
-        mapping.map.extend(guessed.iter().map(|(column, field)| (column.clone(), field.to_string())));
-        let is_read =
-            |index: usize| self.columns[index].known || guessed.iter().any(|(column, _)| *column == header[index]);
-        let left_out: Vec<String> = (0..header.len())
-            .filter(|i| !header[*i].trim().is_empty() && (!is_read(*i) || self.columns[*i].ignored))
-            .map(|i| header[i].clone())
-            .collect();
-        mapping.ignore.clone_from(&left_out);
-        let columns = columns::resolve(header, &mapping, context.products).map_err(ImportError::Columns)?;
-        let dated = columns.of_field.iter().filter(|(field, _)| field.is_dated()).map(|(_, place)| place.index);
-        let evidence = dated.fold(Evidence::default(), |sum, index| sum.and(self.columns[index].evidence));
-        Ok(Found {
-            columns,
-            evidence,
-            guessed: guessed.into_iter().map(|(name, _)| name).collect(),
-            left_out,
-            mapped,
-            more_refusals,
-        })
-    }
-}
-
-/// The field that a column is by its own name or by `--map`.
-fn said_field(name: &str, mapping: &Mapping, context: Context<'_>) -> Option<Field> {
-    let mapped = mapping.map.iter().find(|(column, _)| column == name || fold(column) == fold(name));
-    Field::named(mapped.map_or(name, |(_, field)| field), context.products).ok()
-}
-
-impl Surveyed {
-    /// The first field that its values can be read as. A name with one meaning bears a few bad values,
-    /// whose lines are then refused; one with several must be proven by all of them.
-    fn field(&self) -> Option<Field> {
-        if let [(field, read)] = self.candidates.as_slice() {
-            let sure = *field == Field::UnsubscribedAt || read * 2 >= self.filled;
-            return Some(field.clone()).filter(|_| sure);
-        }
-        self.candidates.iter().find(|(_, read)| *read == self.filled && self.filled > 0).map(|(field, _)| field.clone())
-    }
-
-    fn is_mostly_addresses(&self) -> bool {
-        !self.known && !self.ignored && self.addresses > 0 && self.addresses * 2 >= self.filled
-    }
-}
-
-/// What a survey found.
-struct Found {
-    columns: Columns,
-    evidence: Evidence,
-    guessed: Vec<String>,
-    left_out: Vec<String>,
-    mapped: Vec<String>,
-    more_refusals: Vec<(usize, Refusing)>,
-}
-
-impl Found {
-    fn read_columns(&self) -> Vec<ReadColumn> {
-        let mut columns: Vec<_> = self.columns.of_field.iter().collect();
-        columns.sort_by_key(|(_, place)| place.index);
-        columns
-            .into_iter()
-            .map(|(field, place)| ReadColumn {
-                column: place.name.clone(),
-                field: field.to_string(),
-                guessed: self.guessed.contains(&place.name),
-            })
-            .collect()
-    }
 }

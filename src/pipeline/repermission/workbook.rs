@@ -8,7 +8,7 @@ use std::{
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
 };
 
-use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsx};
+use calamine::{DataRef, ExcelDateTime, Reader as _, SheetType, SheetVisible, Xlsx};
 use jiff::{ToSpan, civil::Date};
 use quick_xml::events::{BytesStart, Event};
 
@@ -190,11 +190,12 @@ fn text_of(value: &DataRef<'_>) -> String {
         DataRef::SharedString(text) => (*text).to_owned(),
         DataRef::Bool(true) => "true".to_owned(),
         DataRef::Bool(false) => "false".to_owned(),
-        DataRef::DateTime(when) if when.is_datetime() => day_of_serial(when.as_f64()),
+        DataRef::DateTime(when) if when.is_datetime() => day(when),
         DataRef::DateTime(when) => number(when.as_f64()),
         DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
-        // What a formula could not compute is no statement about anybody.
-        DataRef::Error(_) => String::new(),
+        // What a formula could not compute: nobody knows what stood there, and where a refusal may stand that
+        // is one.
+        DataRef::Error(error) => error.to_string(),
     }
 }
 
@@ -203,12 +204,15 @@ fn number(n: f64) -> String {
 }
 
 /// A cell that the sheet shows as a date: ISO 8601, without an offset where it has a time of day.
-fn day_of_serial(serial: f64) -> String {
+/// Workbooks count from 1900 or, where they say so, from 1904.
+fn day(when: &ExcelDateTime) -> String {
+    let serial = when.as_f64();
     if !(1.0..2_958_466.0).contains(&serial) {
         return number(serial);
     }
+    let (year, month, day, ..) = when.to_ymd_hms_milli();
+    let Ok(day) = Date::new(year as i16, month as i8, day as i8) else { return number(serial) };
     let seconds = (serial.fract() * 86_400.0).round() as i64;
-    let day = Date::constant(1899, 12, 30).saturating_add((serial.trunc() as i64).days());
     let at = day.at(0, 0, 0, 0).saturating_add(seconds.seconds());
     if at.time() == jiff::civil::Time::midnight() { at.date().to_string() } else { at.to_string() }
 }
@@ -500,5 +504,24 @@ impl Rows {
         let mut file = self.out.into_inner().map_err(|error| WorkbookError::Io(error.into_error()))?;
         file.seek(SeekFrom::Start(0))?;
         Ok(Some(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use calamine::{ExcelDateTime, ExcelDateTimeType::DateTime};
+
+    use super::*;
+
+    #[test]
+    fn days_are_counted_as_the_workbook_counts_them() {
+        for (serial, from_1904, expected) in [
+            (45734.0, false, "2025-03-18"),
+            (44272.0, true, "2025-03-18"),
+            (45734.5, false, "2025-03-18T12:00:00"),
+            (0.0, false, "0"),
+        ] {
+            assert_eq!(day(&ExcelDateTime::new(serial, DateTime, from_1904)), expected, "{serial} {from_1904}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod asking;
 mod published;
 mod reading;
 mod sorting;
+mod strict;
 
 use std::{io::Write, path::Path};
 
@@ -28,6 +29,7 @@ pub type Files<'a> = &'a [(&'a str, &'a [u8])];
 pub struct Reading<'a> {
     pub map: &'a [(&'a str, &'a str)],
     pub default: &'a [(&'a str, &'a str)],
+    pub ignore: &'a [&'a str],
     pub date_order: Option<ouinon::domain::import::dates::DateOrder>,
     pub sheet: Option<&'a str>,
     pub as_of: Option<plan::AsOf>,
@@ -45,7 +47,11 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 pub async fn try_plan(world: &World, files: Files<'_>, reading: &Reading<'_>) -> Result<Plan, PlanError> {
-    let mapping = Mapping { map: pairs(reading.map), default: pairs(reading.default), ignore: vec![] };
+    let mapping = Mapping {
+        map: pairs(reading.map),
+        default: pairs(reading.default),
+        ignore: reading.ignore.iter().map(|column| (*column).to_owned()).collect(),
+    };
     let request = Request {
         files: files.iter().map(given).collect(),
         product: "crm".into(),
