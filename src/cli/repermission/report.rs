@@ -12,7 +12,7 @@ use super::send::failure;
 use crate::{
     app::App,
     cli::{Failure, output},
-    domain::lang::Lang,
+    domain::{campaigns::CampaignState, lang::Lang},
     pipeline::repermission::{
         evidence,
         report::{self, Part, Report, Series},
@@ -63,6 +63,17 @@ fn print(report: &Report, lang: Lang, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "{} · {} · {state}", report.plan, report.product)?;
     if let Some(stop) = &report.stopped_by {
         writeln!(out, "{} --{stop}", lang.pick("Arrêté par le seuil", "Stopped by the threshold"))?;
+    }
+    if let Some(stop) = &report.was_stopped_by {
+        let since = match report.state {
+            Some(CampaignState::Cancelled) => lang.pick("annulé depuis", "cancelled since"),
+            _ => lang.pick("repris depuis", "resumed since"),
+        };
+        writeln!(
+            out,
+            "{} --{stop}, {since}",
+            lang.pick("Avait été arrêté par le seuil", "Had been stopped by the threshold")
+        )?;
     }
     if report.waves > 1 {
         writeln!(out, "{} {}/{}", lang.pick("Vague", "Wave"), report.wave, report.waves)?;

@@ -56,7 +56,7 @@ pub struct Report {
     pub deferred: i64,
     /// Nobody knows the end.
     pub unknown: i64,
-    /// Cancelled before it left.
+    /// Cancelled before it left, later waves among them.
     pub cancelled: i64,
     /// Said yes.
     pub yes: i64,
@@ -72,14 +72,16 @@ pub struct Report {
     pub silence: Silence,
     /// By relationship with the sender.
     pub by_relationship: BTreeMap<String, Part>,
-    /// Per minute since the sending began.
+    /// Last words per minute since the sending began: a person stands in it once, as in the totals.
     pub series: Series,
     /// The wave under way, and how many there are.
     pub wave: u64,
     /// How many waves there are.
     pub waves: u64,
-    /// The stop that was reached.
+    /// The stop that holds it now.
     pub stopped_by: Option<String>,
+    /// The stop that held it before: somebody has let it pass, or cancelled.
+    pub was_stopped_by: Option<String>,
 }
 
 /// What becomes of those who said nothing (RP-8).
@@ -147,7 +149,11 @@ pub async fn report(app: &App, plan: &Plan) -> store::Result<Report> {
     report.sent_at = start.and_then(|at| Timestamp::from_millisecond(at).ok()).map(|at| at.to_string());
     report.wave = u64::try_from(plan.wave).unwrap_or_default();
     report.waves = waves.count(u64::try_from(plan.askable).unwrap_or_default());
-    report.stopped_by = Some(plan.stopped_by.clone()).filter(|stop| !stop.is_empty());
+    let stop = Some(plan.stopped_by.clone()).filter(|stop| !stop.is_empty());
+    match report.state {
+        Some(CampaignState::Paused) => report.stopped_by = stop,
+        _ => report.was_stopped_by = stop,
+    }
     for (code, n) in repermission::asked_count(&mut tx, plan.id).await? {
         if !code.is_empty() && code.parse::<Basis>().is_err() {
             report.blocked += n;
@@ -168,11 +174,16 @@ pub async fn report(app: &App, plan: &Plan) -> store::Result<Report> {
             DeliveryState::Queued | DeliveryState::Claimed | DeliveryState::Submitting => {}
         }
     }
+    if report.state == Some(CampaignState::Cancelled) {
+        // Whoever's turn had not come has no delivery that could be cancelled.
+        report.cancelled += plan.askable - plan.asked;
+    }
     report.sent = report.accepted + report.bounced + report.deferred + report.unknown;
     report.waiting = report.base - report.sent - report.blocked - report.cancelled;
     let words = repermission::words(&mut tx, campaign).await?;
     let reached = repermission::reached(&mut tx, campaign).await?;
     drop(tx);
+    let words = last_words(&words);
     report.count(&words, &reached);
     report.series = series(&words, start);
     let months = app.rules.settings.repermission_cooldown_months;
@@ -191,6 +202,15 @@ enum Said {
     Complained,
 }
 
+/// One word of each person: who answers again has changed their mind, and counts where they stand now.
+fn last_words(words: &[Word]) -> Vec<&Word> {
+    let mut last: HashMap<AddressHash, &Word> = HashMap::new();
+    for word in words {
+        last.insert(word.address_hash, word);
+    }
+    last.into_values().collect()
+}
+
 fn said(word: &Word) -> Said {
     match (word.kind.as_str(), word.class.as_str()) {
         ("yes", _) => Said::Yes,
@@ -201,18 +221,14 @@ fn said(word: &Word) -> Said {
 }
 
 impl Report {
-    fn count(&mut self, words: &[Word], reached: &[repermission::Reached]) {
-        let mut last: HashMap<AddressHash, &Word> = HashMap::new();
-        for word in words {
-            last.insert(word.address_hash, word);
-        }
+    fn count(&mut self, words: &[&Word], reached: &[repermission::Reached]) {
         for group in reached {
             self.by_relationship.entry(group.relationship.clone()).or_default().accepted += group.n;
             self.by_relationship.entry(group.relationship.clone()).or_default().silent += group.n;
             *self.silence.of(&group.contact_kind) += group.n;
         }
         self.silent = reached.iter().map(|group| group.n).sum();
-        for word in last.values() {
+        for word in words {
             let accepted = word.state == DeliveryState::Accepted.as_str();
             let part = self.by_relationship.entry(word.relationship.clone()).or_default();
             let (total, of_part) = match said(word) {
@@ -242,10 +258,10 @@ impl Silence {
     }
 }
 
-fn series(words: &[Word], start: Option<i64>) -> Series {
+fn series(words: &[&Word], start: Option<i64>) -> Series {
     let Some(start) = start else { return Series::default() };
     let minute = |word: &Word| Some((word.at - start).div_euclid(60_000)).filter(|m| (0..SERIES_MINUTES).contains(m));
-    let length = words.iter().filter_map(minute).max().map_or(0, |last| last as usize + 1);
+    let length = words.iter().copied().filter_map(minute).max().map_or(0, |last| last as usize + 1);
     let mut series = Series { yes: vec![0; length], no: vec![0; length], unsubscribes: vec![0; length] };
     for word in words {
         let Some(at) = minute(word) else { continue };

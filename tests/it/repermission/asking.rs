@@ -145,6 +145,8 @@ on_both! {
         let told = report(world, &plan.id).await;
         assert_eq!((told.yes, told.no, told.silent), (1, 1, 1));
         assert_eq!(told.by_relationship["prospect"].yes, 1);
+        let counted = |series: &[i64]| series.iter().sum::<i64>();
+        assert_eq!((told.series.yes.as_slice(), counted(&told.series.no)), (&[0, 0, 0, 1][..], 1), "once, by the last answer");
         let next = plan_of(world, &[("old.csv", LIST.as_bytes())], &Reading::default()).await;
         assert_eq!(super::told(&next), "already 1, no-basis 2, refused 2");
         // Six months later whoever said nothing may be asked again.
@@ -226,7 +228,9 @@ on_both! {
         world.advance(3700);
         campaigns::resume(&world.app, &sent.campaign).await.unwrap();
         world.until_state(&sent.campaign, CampaignState::Finished).await;
-        assert_eq!(report(world, &plan.id).await.accepted, 300);
+        let whole = report(world, &plan.id).await;
+        assert_eq!((whole.accepted, whole.stopped_by), (300, None), "it is not stopped any more");
+        assert_eq!(whole.was_stopped_by.as_deref(), Some("stop-unsubscribes"));
         // The other plan asks nobody of them again.
         let second = send(world, &other.id, &asking()).await;
         world.until_state(&second.campaign, CampaignState::Finished).await;
@@ -235,6 +239,25 @@ on_both! {
         assert_eq!((told.sent, told.blocked), (0, 300));
         assert_eq!((told.by_reason["REPERMISSION_COOLDOWN"], told.by_reason["SUPPRESSED_GLOBAL"]), (292, 8));
         assert_eq!(post.catcher.mailbag().messages().len(), 300);
+    }
+
+    /// Of a plan that is cancelled after its first wave, the later waves are cancelled and wait for nothing.
+    async fn cancelled_between_waves(world: &mut World) {
+        let _post = Sending::open(world, Settings::default()).await;
+        world.product("crm").await;
+        let mut list = String::from("email;kind;country;source_kind;collected_at\n");
+        for i in 0..20 {
+            list.push_str(&format!("p{i}@s{i}.example;b2b;FR;business_card;2026-06-01\n"));
+        }
+        let plan = plan_of(world, &[("old.csv", list.as_bytes())], &Reading::default()).await;
+        let waves = Waves { wave: Share(1000), pause_s: 3600, ..Waves::default() };
+        let sent = send(world, &plan.id, &Asking { waves, ..asking() }).await;
+        let working = world.work();
+        world.until("the first wave is out", async || report(world, &plan.id).await.accepted == 2).await;
+        campaigns::cancel(&world.app, &sent.campaign).await.unwrap();
+        working.stop().await;
+        let told = report(world, &plan.id).await;
+        assert_eq!((told.sent, told.waiting, told.cancelled, told.stopped_by), (2, 0, 18, None));
     }
 
     /// What must go goes, with one function under two names; who refused stays refused.
