@@ -82,11 +82,7 @@ pub fn plan(plan: &Plan, folder: Option<&Path>, lang: Lang, coloured: bool, out:
         writeln!(out, "{}", sentence(estimate, lang))?;
     }
     if plan.refusals > 0 {
-        let n = lang.number(plan.refusals);
-        match lang {
-            Lang::Fr => writeln!(out, "{n} lignes portent un refus : il sera enregistré dès que ce plan servira.")?,
-            Lang::En => writeln!(out, "{n} lines hold a refusal: it will be recorded as soon as this plan is used.")?,
-        }
+        writeln!(out, "{}", refusals(plan.refusals, lang))?;
     }
     if plan.provenance.is_none() {
         writeln!(
@@ -182,5 +178,29 @@ fn sentence(estimate: &Estimate, lang: Lang) -> String {
         Lang::En => format!(
             "If you can show {facts} of these {lines} lines: {ask} may be asked, {already} have consent, {rest} still not."
         ),
+    }
+}
+
+/// How many lines refuse, and what comes of it.
+fn refusals(count: u64, lang: Lang) -> String {
+    let n = lang.number(count);
+    match (lang, count) {
+        (Lang::Fr, 1) => format!("{n} ligne porte un refus : il sera enregistré dès que ce plan servira."),
+        (Lang::Fr, _) => format!("{n} lignes portent un refus : ils seront enregistrés dès que ce plan servira."),
+        (Lang::En, 1) => format!("{n} line holds a refusal: it will be recorded as soon as this plan is used."),
+        (Lang::En, _) => format!("{n} lines hold a refusal: they will be recorded as soon as this plan is used."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_is_one() {
+        assert!(refusals(1, Lang::Fr).starts_with("1 ligne porte un refus"));
+        assert!(refusals(1, Lang::En).starts_with("1 line holds a refusal"));
+        assert!(refusals(2, Lang::Fr).starts_with("2 lignes portent un refus"));
+        assert!(refusals(2, Lang::En).starts_with("2 lines hold a refusal"));
     }
 }
