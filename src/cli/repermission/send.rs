@@ -1,6 +1,10 @@
 //! `ouinon repermission send PLAN`
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 
@@ -12,7 +16,7 @@ use crate::{
         lang::Lang,
         repermission::waves::{Share, Waves},
     },
-    pipeline::repermission::send::{self, Asking, SendError},
+    pipeline::repermission::send::{self, Asking, SendError, Words},
 };
 
 /// How the question is put. Only the askable people of the plan get it; there is no force flag.
@@ -71,11 +75,18 @@ fn seconds(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|s| *s <= 365 * 86_400).ok_or_else(|| SHAPE.to_owned())
 }
 
+fn words(path: &Path) -> Result<Words, Failure> {
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Words { name, text }),
+        Err(error) => Err(Failure::Input(format!("--body {name}: {error}"))),
+    }
+}
+
 /// Starts to ask; the serving process sends.
 pub async fn run(app: &App, args: SendArgs, json: bool) -> anyhow::Result<ExitCode> {
     let lang = output::lang();
-    let body = args.body.as_deref().map(fs::read_to_string).transpose();
-    let body = body.map_err(|e| Failure::Input(format!("--body: {e}")))?;
+    let body = args.body.as_deref().map(words).transpose()?;
     let asking = Asking {
         from: args.from,
         reply_to: args.reply_to,

@@ -4,6 +4,7 @@ use super::{
     Controller, Finding, Frozen, Injected, Message, Tracks,
     html::{self, Node},
     lint, markdown, plain,
+    plainness::{self, Fault},
     protect::Protected,
     wording,
 };
@@ -36,13 +37,25 @@ pub fn freeze(file: &CampaignFile, product_name: &str, controller: &Controller) 
     let mut findings = fallback_findings(file, &subject, &body);
     let subject = Protected::new(&file.subject, subject.pieces, false).restore_whole();
     let mut protected = Protected::new(&file.body, body.pieces, file.format == BodyFormat::Markdown);
-    let content = match file.format {
-        BodyFormat::Markdown => markdown::to_html(&protected.text),
-        BodyFormat::Html => protected.text.clone(),
+    let (content, place) = match file.format {
+        BodyFormat::Markdown => {
+            let made = markdown::to_html(&protected.text);
+            (made.html.clone(), Some(made))
+        }
+        BodyFormat::Html => (protected.text.clone(), None),
     };
     let nodes = html::nodes(&content).map_err(|e| in_body(file, 0, format!("the HTML cannot be read: {e}")))?;
-    refuse(file, &protected, lint::refused(&nodes, &protected))?;
+    // Where in the body that was written an offset of the HTML stands.
+    let written = |offset: usize, protected: &Protected| {
+        protected.source_offset(place.as_ref().map_or(offset, |made| made.source_offset(offset)))
+    };
+    refuse(file, lint::refused(&nodes, &protected), |offset| written(offset, &protected))?;
     findings.extend(lint::findings(&nodes, &protected));
+    if file.kind == CampaignKind::Repermission {
+        findings.retain(|finding| !plainness::CODES.contains(&finding.code.as_str()));
+        let faults = plainness::faults(&content, &nodes, &protected);
+        findings.extend(faults.into_iter().map(|fault| not_plain(file, written(fault.offset, &protected), &fault)));
+    }
     findings.extend(wording::findings(file, &protected.visible_text(&nodes)));
     let text = plain::from_nodes(&nodes, &protected);
     let (content, links) = with_tracked_links(file, &mut protected, content)?;
@@ -97,15 +110,27 @@ fn in_body(file: &CampaignFile, offset: usize, message: String) -> Problems {
     Problems(vec![body_problem(file, offset, message)])
 }
 
-fn refuse(file: &CampaignFile, protected: &Protected, refused: Vec<(usize, String)>) -> Result<(), Problems> {
+/// What the question may not be sent with, with its place.
+fn not_plain(file: &CampaignFile, offset: usize, fault: &Fault) -> Finding {
+    let Problem { line, column, .. } = body_problem(file, offset, String::new());
+    Finding::error(
+        fault.code,
+        format!("Ligne {line}, colonne {column} : {}", fault.fr),
+        format!("Line {line}, column {column}: {}", fault.en),
+    )
+}
+
+/// `written` gives the place of an offset in the body as it was written.
+fn refuse(
+    file: &CampaignFile,
+    refused: Vec<(usize, String)>,
+    written: impl Fn(usize) -> usize,
+) -> Result<(), Problems> {
     if refused.is_empty() {
         return Ok(());
     }
-    let problems = refused.into_iter().take(MAX_PROBLEMS).map(|(offset, message)| {
-        // Markdown moves things: there the place is that of the body.
-        let offset = if file.format == BodyFormat::Html { protected.source_offset(offset) } else { 0 };
-        body_problem(file, offset, message)
-    });
+    let problems = refused.into_iter().take(MAX_PROBLEMS);
+    let problems = problems.map(|(offset, message)| body_problem(file, written(offset), message));
     Err(Problems(problems.collect()))
 }
 

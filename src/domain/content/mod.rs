@@ -12,6 +12,7 @@ mod html;
 mod lint;
 mod markdown;
 mod plain;
+mod plainness;
 mod protect;
 mod question;
 mod sentences;

@@ -4,6 +4,15 @@
 use super::{Frozen, Injected};
 use crate::domain::{eligibility::Basis, lang::Lang, templates::escape_html};
 
+/// The question itself: whatever a marketer writes above it, nobody gets answers without it.
+fn asked(frozen: &Frozen, lang: Lang) -> String {
+    let product = &frozen.product_name;
+    lang.pick(
+        format!("Souhaitez-vous que nous continuions à vous écrire au sujet de {product} ?"),
+        format!("Would you like us to go on writing to you about {product}?"),
+    )
+}
+
 /// The two answers, alike but for their words.
 fn labels(lang: Lang) -> [&'static str; 2] {
     [
@@ -42,6 +51,9 @@ pub(super) fn html(frozen: &Frozen, injected: &Injected<'_>, lang: Lang) -> Stri
          padding: 8px 32px 16px; font-family: -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; font-size: 16px !important; \
          line-height: 1.5; opacity: 1 !important;\">\n"
     );
+    out.push_str("<p style=\"margin: 0 0 14px !important; font-weight: bold;\">");
+    push(&mut out, &asked(frozen, lang));
+    out.push_str("</p>\n");
     for (label, answer) in labels(lang).into_iter().zip(["yes", "no"]) {
         out.push_str(
             "<p style=\"margin: 0 0 10px !important;\"><a style=\"display: block !important; padding: 12px 16px; border: 2px solid #57606a; \
@@ -63,7 +75,8 @@ pub(super) fn text(frozen: &Frozen, injected: &Injected<'_>, lang: Lang) -> Stri
     let [yes, no] = labels(lang);
     let lines = lang.pick(" :", ":");
     format!(
-        "{yes}{lines}\n{url}?answer=yes\n\n{no}{lines}\n{url}?answer=no\n\n{} {}\n\n",
+        "{}\n\n{yes}{lines}\n{url}?answer=yes\n\n{no}{lines}\n{url}?answer=no\n\n{} {}\n\n",
+        asked(frozen, lang),
         explanation(lang),
         silence(frozen, injected.basis, lang)
     )

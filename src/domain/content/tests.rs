@@ -288,6 +288,99 @@ fn the_full_notice_has_every_point_of_articles_13_and_14() {
     assert!(!without.text.contains("Base légale"));
 }
 
+fn asking(body: &str) -> String {
+    campaign("art14_notice = true\nkind = \"repermission\"", body)
+}
+
+/// RP-7: what follows a person, comes from elsewhere or could hide the question refuses the launch.
+#[test]
+fn a_question_is_plain() {
+    let faults = |text: &str| {
+        let findings = try_freeze(text).unwrap_or_else(|e| panic!("{e}")).findings;
+        let errors = findings.into_iter().filter(|f| f.level == Level::Error);
+        errors.map(|f| (f.code, f.fr, f.en)).collect::<Vec<_>>()
+    };
+    for (body, code) in [
+        ("<img src=\"https://t.example/q.gif?u={{ contact.email }}\" width=1 height=1>", "own_pixel"),
+        ("![](https://t.example/q.gif?e={{ contact.email }})", "remote_picture"),
+        ("![logo](https://t.example/logo.png)", "remote_picture"),
+        ("<img alt=\"a\" srcset=\"https://t.example/a 2x\">", "remote_picture"),
+        ("[voir](https://shop.example/promo?u={{ contact.email }})", "field_in_link_not_encoded"),
+        ("[voir](https://shop.example/?u={{ contact.email | urlencode }})", "field_in_link_not_encoded"),
+        ("Voir https://shop.example/?u={{ contact.email }}", "field_in_link_not_encoded"),
+        ("<div style=\"background:url(https://t.example/a)\">x</div>", "remote_picture"),
+        ("<div style=\"background:u\\72l(https://t.example/a)\">x</div>", "hidden_content"),
+        ("<table background=\"https://t.example/a\"><tr><td>x</td></tr></table>", "remote_picture"),
+        ("<style>p { display: none !important }</style>", "external_resource"),
+        ("<link rel=\"stylesheet\" href=\"https://t.example/a.css\">", "external_resource"),
+        ("<div style=\"display:none\"><div><div>", "hidden_content"),
+        ("<div>\n\nx", "element_left_open"),
+        ("<div/>\n\nx", "element_left_open"),
+        ("x</div></div>", "element_left_open"),
+        ("{% if contact.company %}\n\n<div>\n\n{% endif %}\n\nx\n\n</div>", "element_left_open"),
+        ("<p>x", "element_left_open"),
+        ("<b><i>x</b></i>", "element_left_open"),
+        ("<div hidden>x</div>", "hidden_content"),
+        ("<div style=\"position:fixed;top:0\">x</div>", "hidden_content"),
+        ("<div style=\"margin-bottom:-900px\">x</div>", "hidden_content"),
+        ("<div style=\"padding-bottom:5000px\">x</div>", "hidden_content"),
+        ("<div style=\"padding-bottom:90vh\">x</div>", "hidden_content"),
+        ("<p style=\"font-size:1px\">x</p>", "hidden_content"),
+        ("<p style=\"color:transparent\">x</p>", "hidden_content"),
+        ("x <!--[if mso]><div style=\"display:none\"><![endif]-->", "hidden_content"),
+        ("<details>\n<summary>x</summary>y\n</details>", "not_plain"),
+        ("<div data-x=\"1\">x</div>", "not_plain"),
+    ] {
+        for (before, line) in [("", 0), ("Bonjour,\n\ntrès **bien**.\n\n", 4)] {
+            let text = asking(&format!("{before}{body}"));
+            let found = faults(&text);
+            let first = text.lines().count() - format!("{before}{body}").lines().count() + 1;
+            let Some((_, fr, en)) = found.iter().find(|(c, ..)| c == code) else { panic!("{body}: {found:?}") };
+            let (french, english) = (format!("Ligne {}", first + line), format!("Line {}", first + line));
+            let in_place = fr.starts_with(&french) && en.starts_with(&english);
+            assert!(
+                in_place || body.contains("{% if") || body.contains("\n<summary>"),
+                "{body}: {fr} {en} ({first} {line})"
+            );
+        }
+        assert!(
+            !try_freeze(&campaign("", body))
+                .unwrap()
+                .findings
+                .iter()
+                .any(|f| f.level == Level::Error && f.code != "body_empty"),
+            "{body}"
+        );
+    }
+    for body in [
+        "Bonjour {{ contact.first_name | default('') }},\n\n*Nous* rangeons. [Nos règles](https://e.example/r)\n\n> a\n\n- b\n- c\n\n| a | b |\n|---|---|\n| 1 | 2 |",
+        "<p style=\"margin: 0 0 1em; font: bold 14px/1.5 Arial, sans-serif; color: #123456\">x<br>y</p>",
+        "{% if contact.company %}\n<b>{{ contact.company }}</b>\n{% else %}\n<i>x</i>\n{% endif %}",
+        "1 < 2 et {{ contact.first_name | default('') }}/{{ contact.last_name | default('') }} \u{2014} a&b",
+        "<table width=\"100%\" cellpadding=\"0\"><tr><td align=\"center\">x</td></tr></table>",
+    ] {
+        assert_eq!(faults(&asking(body)), [], "{body}");
+    }
+}
+
+/// Whatever is written above, the question stands between it and its answers, in both parts.
+#[test]
+fn the_question_is_always_put() {
+    let message = message(&asking("Texte court"));
+    let injected = Injected { answer_url: Some("https://e.example/a/JETON"), ..injected() };
+    for (language, question, yes) in [
+        ("fr", "Souhaitez-vous que nous continuions à vous écrire au sujet de CRM Exemple ?", "Oui, continuez"),
+        ("en", "Would you like us to go on writing to you about CRM Exemple?", "Yes, go on"),
+    ] {
+        let contact = MergeContact { language: Some(language.into()), ..marie() };
+        let rendered = message.render(&contact, &injected).unwrap();
+        for part in [rendered.html, rendered.text] {
+            let place = |words: &str| part.find(words).unwrap_or_else(|| panic!("{words} in {part}"));
+            assert!(place("Texte court") < place(question) && place(question) < place(yes), "{part}");
+        }
+    }
+}
+
 #[test]
 fn the_right_to_object_stands_apart() {
     let rendered = message(AUTUMN).render(&marie(), &injected()).unwrap();

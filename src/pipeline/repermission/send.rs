@@ -3,6 +3,8 @@
 //! The serving process does the work. Everybody is decided again when their wave is queued, when they
 //! are claimed, and at the gate: a plan permits nothing by itself.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::{apply, plan_name};
@@ -10,8 +12,9 @@ use crate::{
     app::App,
     domain::{
         campaign_file::{BodyFormat, CampaignFile, Mailbox, Rate},
+        content::Level,
         lang::Lang,
-        located::Problems,
+        located::{Problem, Problems},
         repermission::waves::Waves,
     },
     pipeline::{
@@ -37,14 +40,24 @@ pub struct Asking {
     pub reply_to: Option<String>,
     /// Template of the subject, instead of ours.
     pub subject: Option<String>,
-    /// Markdown of the body, instead of ours. Links, notice and right to object are put in all the same.
-    pub body: Option<String>,
+    /// The operator's words above the question, instead of ours. Question, answers, notice and right to
+    /// object are put in all the same.
+    pub body: Option<Words>,
     /// One language for all, instead of each person's own.
     pub language: Option<Lang>,
     /// Messages per time.
     pub rate: Option<Rate>,
     /// Waves and stops.
     pub waves: Waves,
+}
+
+/// Markdown that the operator wrote.
+#[derive(Debug, Clone)]
+pub struct Words {
+    /// What its file is called, as problems name it.
+    pub name: String,
+    /// What stands in it.
+    pub text: String,
 }
 
 /// What was begun.
@@ -78,6 +91,16 @@ pub enum SendError {
         /// The plan.
         plan: String,
         /// Its campaign.
+        campaign: String,
+    },
+    /// Another campaign has the name that the question's would have.
+    #[error(
+        "campaign {campaign} is not the question of {plan} but another campaign of that name, made by hand: nobody of {plan} was asked; make the plan again from the file, and send the new one, whose campaign gets another name"
+    )]
+    NameTaken {
+        /// The plan.
+        plan: String,
+        /// The campaign.
         campaign: String,
     },
     /// Nobody of the list may be asked.
@@ -120,6 +143,7 @@ impl SendError {
         matches!(
             self,
             SendError::Unknown(_)
+                | SendError::NameTaken { .. }
                 | SendError::Forgotten(_)
                 | SendError::NoSender
                 | SendError::Written(_)
@@ -135,7 +159,8 @@ pub async fn find(app: &App, name: &str) -> Result<Plan, SendError> {
     repermission::by_id(&mut tx, id).await?.ok_or_else(|| SendError::Unknown(name.to_owned()))
 }
 
-/// Records the refusals of the list, then starts to ask. Returns at once; the serving process sends.
+/// Records the refusals of the list, whatever comes of the rest, then starts to ask. Returns at once; the
+/// serving process sends.
 pub async fn send(app: &App, name: &str, asking: &Asking, lang: Lang) -> Result<Sent, SendError> {
     let plan = find(app, name).await?;
     let name = plan_name(plan.id);
@@ -143,6 +168,7 @@ pub async fn send(app: &App, name: &str, asking: &Asking, lang: Lang) -> Result<
     if plan.campaign_id.is_some() {
         return Err(SendError::AlreadySent { plan: name, campaign: slug });
     }
+    apply::refusals(app, &plan).await?;
     if plan.askable == 0 {
         return Err(SendError::Nobody(name));
     }
@@ -153,16 +179,32 @@ pub async fn send(app: &App, name: &str, asking: &Asking, lang: Lang) -> Result<
         return Err(SendError::NoController);
     }
     let source = source(app, &plan, &slug, asking)?;
-    let file = CampaignFile::parse(&source, Some(BodyFormat::Markdown)).map_err(written)?;
+    let places = Places::of(asking, &source);
+    let mut file = CampaignFile::parse(&source, Some(BodyFormat::Markdown)).map_err(|p| places.parsed(p))?;
+    places.own(&mut file);
     let mut tx = app.db.read().await?;
-    let compiled = Compiled::of_file(app, &mut tx, file.clone()).await?;
+    if campaigns::by_slug(&mut tx, &slug).await?.is_some() {
+        return Err(begun_or_taken(app, &plan, name, slug).await?);
+    }
+    let compiled = Compiled::of_file(app, &mut tx, file.clone()).await.map_err(|error| match error {
+        Unusable::Written(problems) => places.written(problems),
+        other => other.into(),
+    })?;
     drop(tx);
+    let frozen = compiled.message.frozen();
+    let of_body: HashSet<&str> =
+        frozen.findings.iter().filter(|f| f.level == Level::Error).map(|f| f.code.as_str()).collect();
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
         preflight::findings(app, &compiled, lang).into_iter().partition(|finding| finding.level == "error");
     if !errors.is_empty() {
-        return Err(SendError::Findings(errors));
+        let named = errors.into_iter().map(|mut finding| {
+            if let Some(body) = asking.body.as_ref().filter(|_| of_body.contains(finding.code.as_str())) {
+                finding.message = format!("{}: {}", body.name, finding.message);
+            }
+            finding
+        });
+        return Err(SendError::Findings(named.collect()));
     }
-    apply::refusals(app, &plan).await?;
 
     let waves = asking.waves;
     let frozen = serde_json::to_string(compiled.message.frozen()).expect("texts can be written as JSON");
@@ -172,7 +214,8 @@ pub async fn send(app: &App, name: &str, asking: &Asking, lang: Lang) -> Result<
     let mut tx = app.db.write().await?;
     let already = || SendError::AlreadySent { plan: name.clone(), campaign: slug.clone() };
     if !campaigns::add(&mut tx, &file, &source, now).await? {
-        return Err(already());
+        drop(tx);
+        return Err(begun_or_taken(app, &plan, name, slug).await?);
     }
     let row = campaigns::by_slug(&mut tx, &slug).await?.ok_or_else(already)?;
     if !repermission::start(&mut tx, plan.id, row.id, &settings).await?
@@ -189,6 +232,67 @@ pub async fn send(app: &App, name: &str, asking: &Asking, lang: Lang) -> Result<
         pause_seconds: waves.pause_s,
         warnings,
     })
+}
+
+/// Why the campaign of a plan cannot be added: it is there, or one that is not of the plan has its name.
+async fn begun_or_taken(app: &App, plan: &Plan, name: String, slug: String) -> Result<SendError, SendError> {
+    let mut tx = app.db.read().await?;
+    let plan = repermission::by_id(&mut tx, plan.id).await?;
+    Ok(match plan.and_then(|plan| plan.campaign_id) {
+        Some(_) => SendError::AlreadySent { plan: name, campaign: slug },
+        None => SendError::NameTaken { plan: name, campaign: slug },
+    })
+}
+
+/// Where what the operator wrote stands: problems name their file and its line, not those of the
+/// campaign file that is made of it.
+struct Places<'a> {
+    asking: &'a Asking,
+    /// Lines that we put before the body.
+    lines_before: u32,
+}
+
+impl<'a> Places<'a> {
+    fn of(asking: &'a Asking, source: &str) -> Places<'a> {
+        let body = asking.body.as_ref().map_or(0, |body| body.text.len());
+        let before = &source[..source.len().saturating_sub(body)];
+        Places { asking, lines_before: u32::try_from(before.matches('\n').count()).unwrap_or_default() }
+    }
+
+    /// Lets the file tell the operator's places.
+    fn own(&self, file: &mut CampaignFile) {
+        if self.asking.body.is_some() {
+            file.body_line = file.body_line.saturating_sub(self.lines_before).max(1);
+        }
+        if self.asking.subject.is_some() {
+            file.subject_place = (1, 1);
+        }
+    }
+
+    /// Problems found before the places were those of the operator.
+    fn parsed(&self, problems: Problems) -> SendError {
+        let own = |mut problem: Problem| {
+            if problem.key.as_deref() == Some("body") && self.asking.body.is_some() {
+                problem.line = problem.line.saturating_sub(self.lines_before).max(1);
+            }
+            problem
+        };
+        self.written(Problems(problems.0.into_iter().map(own).collect()))
+    }
+
+    fn written(&self, problems: Problems) -> SendError {
+        let told = problems.0.into_iter().map(|problem| {
+            let Problem { line, column, message, .. } = &problem;
+            match (problem.key.as_deref(), &self.asking.body) {
+                (Some("body"), Some(body)) => format!("{}: line {line}, column {column}: {message}", body.name),
+                (Some("subject"), _) if self.asking.subject.is_some() => format!("--subject: {message}"),
+                (Some("from"), _) => format!("--from: {message}"),
+                (Some("reply_to"), _) => format!("--reply-to: {message}"),
+                _ => problem.to_string(),
+            }
+        });
+        SendError::Written(told.collect::<Vec<_>>().join("\n"))
+    }
 }
 
 /// The campaign file of the question.
@@ -221,7 +325,7 @@ fn source(app: &App, plan: &Plan, slug: &str, asking: &Asking) -> Result<String,
     if let Some(rate) = asking.rate {
         front.push_str(&format!("rate = \"{rate}\"\n"));
     }
-    let body = asking.body.as_deref().unwrap_or(BODY);
+    let body = asking.body.as_ref().map_or(BODY, |body| body.text.as_str());
     // With one language for all, the template's own question about the person's is answered beforehand.
     let body = match asking.language {
         Some(language) if asking.body.is_none() => in_language(body, language),
@@ -249,10 +353,6 @@ fn in_language(template: &str, language: Lang) -> String {
 /// How our templates ask for French: as the parts that are put in do.
 const FRENCH: &str =
     "{% if contact.language is empty or contact.language == 'fr' or contact.language is startingwith('fr-') %}";
-
-fn written(problems: Problems) -> SendError {
-    SendError::Written(problems.to_string())
-}
 
 #[cfg(test)]
 mod tests {

@@ -17,7 +17,7 @@ use ouinon::{
         repermission::{
             purge,
             report::{self, Report},
-            send::{self, Asking, SendError, Sent},
+            send::{self, Asking, SendError, Sent, Words},
         },
     },
     store::{self, contacts, contacts::Contact, suppressions},
@@ -258,6 +258,98 @@ on_both! {
         working.stop().await;
         let told = report(world, &plan.id).await;
         assert_eq!((told.sent, told.waiting, told.cancelled, told.stopped_by), (2, 0, 18, None));
+    }
+
+    /// What is refused is refused with its line in the operator's own file, and nothing leaves; the refusals
+    /// of the list are recorded all the same.
+    async fn refused_with_its_place(world: &mut World) {
+        let post = Sending::open(world, Settings::default()).await;
+        world.product("crm").await;
+        let plan = plan_of(world, &[("old.csv", LIST.as_bytes())], &Reading::default()).await;
+        let stop = world.app.keys.suppression.hash(&Address::parse("stop@s.example").unwrap());
+        let refusals = async || world.tx(async |tx| suppressions::standing(tx, &[stop], &[], &[]).await).await.len();
+        assert_eq!(refusals().await, 0);
+        let with = |text: &str| Asking { body: Some(Words { name: "b3.md".into(), text: text.into() }), ..asking() };
+        for (body, told) in [
+            ("<img src=\"https://track.example/q.gif?u={{ contact.email }}\" width=1 height=1>", "b3.md: Line 1, column 1: the image"),
+            ("Bonjour,\n\n![](https://t.example/a?e={{ contact.email }})", "b3.md: Line 3, column 1: the image"),
+            ("\n\n\nBonjour [voir](https://shop.example/promo?u={{ contact.email }})", "b3.md: Line 4, column 9: the link"),
+            ("a\n\n<div style=\"background:url(https://t.example/a)\">x</div>", "b3.md: Line 3, column 1: style"),
+            ("a\n\n<div style=\"display:none\"><div><div>", "b3.md: Line 3, column 1: <div> is hidden"),
+            ("a\n\n<div>\n\nb", "b3.md: Line 3, column 1: <div> is not closed"),
+        ] {
+            let refused = send::send(&world.app, &plan.id, &with(body), Lang::En).await.unwrap_err();
+            assert!(refused.is_refused() && refused.to_string().contains(told), "{body}: {refused}");
+            assert_eq!(refusals().await, 1, "never less");
+        }
+        for (body, told) in [
+            ("Bonjour {{ contact.nme }}", "b3.md: line 1, column 12: "),
+            ("a\n\nb <script>x</script>", "b3.md: line 3, column 3: "),
+        ] {
+            let wrong = send::send(&world.app, &plan.id, &with(body), Lang::En).await.unwrap_err();
+            assert!(wrong.is_bad_input() && wrong.to_string().starts_with(told), "{body}: {wrong}");
+        }
+        let subject = Asking { subject: Some("{{ contact.nme }}".into()), ..asking() };
+        let wrong = send::send(&world.app, &plan.id, &subject, Lang::En).await.unwrap_err();
+        assert!(wrong.is_bad_input() && wrong.to_string().starts_with("--subject: "), "{wrong}");
+
+        // The question itself stands below whatever words there are, in both parts and languages.
+        let sent = send(world, &plan.id, &with("Texte court")).await;
+        world.send(&sent.campaign).await;
+        for (address, message) in post.caught() {
+            let question = if address == "eng@s.example" { "go on writing to you about CRM?" } else { "au sujet de CRM ?" };
+            let text = String::from_utf8_lossy(&message.bytes).replace("=\r\n", "").replace("\r\n", " ");
+            assert!(text.matches(question).count() >= 2, "{address}: {text}");
+        }
+    }
+
+    /// A list of which nobody may be asked, or that nobody answers for, still has its refusals recorded.
+    async fn refusals_are_recorded_though_nobody_is_asked(world: &mut World) {
+        world.product("crm").await;
+        let hash = |who: &str| world.app.keys.suppression.hash(&Address::parse(who).unwrap());
+        let list = "email;kind;country;unsubscribed_at\nc@example.net;b2c;FR;2025-07-01\n";
+        let plan = plan_of(world, &[("old.csv", list.as_bytes())], &Reading::default()).await;
+        let nobody = send::send(&world.app, &plan.id, &asking(), Lang::En).await;
+        assert!(matches!(nobody, Err(SendError::Nobody(_))), "{nobody:?}");
+        let refused = hash("c@example.net");
+        assert_eq!(world.tx(async |tx| suppressions::standing(tx, &[refused], &[], &[]).await).await.len(), 1);
+
+        let plan = plan_of(world, &[("old.csv", LIST.as_bytes())], &Reading::default()).await;
+        let refused = hash("stop@s.example");
+        let mut app = world.app.clone();
+        Arc::make_mut(&mut app.config).controller.name.clear();
+        let nameless = send::send(&app, &plan.id, &asking(), Lang::En).await;
+        assert!(matches!(nameless, Err(SendError::NoController)), "{nameless:?}");
+        assert_eq!(world.tx(async |tx| suppressions::standing(tx, &[refused], &[], &[]).await).await.len(), 1);
+    }
+
+    /// A campaign made by hand may have the name that the question's would have: nobody was asked by it.
+    async fn a_name_that_is_taken(world: &mut World) {
+        let _post = Sending::open(world, Settings::default()).await;
+        world.product("crm").await;
+        let plan = plan_of(world, &[("old.csv", LIST.as_bytes())], &Reading::default()).await;
+        world.create(&campaign("repermission-rp-1", "")).await;
+        let taken = send::send(&world.app, &plan.id, &asking(), Lang::En).await.unwrap_err();
+        assert!(matches!(taken, SendError::NameTaken { .. }) && taken.is_bad_input(), "{taken}");
+        let again = plan_of(world, &[("old.csv", LIST.as_bytes())], &Reading::default()).await;
+        assert_eq!(send(world, &again.id, &asking()).await.campaign, "repermission-rp-2");
+    }
+
+    /// Who has no first name is greeted without one, and without the space before it.
+    async fn greeted_without_a_name(world: &mut World) {
+        let post = Sending::open(world, Settings::default()).await;
+        world.product("crm").await;
+        let list = "email;kind;country;source_kind;collected_at;language;first_name\n\
+            a@s.example;b2b;FR;business_card;2026-06-01;fr;\nb@s.example;b2b;FR;business_card;2026-06-01;en;\n\
+            c@s.example;b2b;FR;business_card;2026-06-01;fr;Ana\nd@s.example;b2b;FR;business_card;2026-06-01;en;Bob\n";
+        let plan = plan_of(world, &[("old.csv", list.as_bytes())], &Reading::default()).await;
+        let sent = send(world, &plan.id, &asking()).await;
+        world.send(&sent.campaign).await;
+        let caught = post.caught();
+        for (who, greeting) in [("a", "Bonjour,"), ("b", "Hello,"), ("c", "Bonjour Ana,"), ("d", "Hello Bob,")] {
+            let text = String::from_utf8_lossy(&caught[&format!("{who}@s.example")].bytes).into_owned();
+            assert_eq!(text.matches(greeting).count(), 2, "{who}: {text}");
+        }
     }
 
     /// What must go goes, with one function under two names; who refused stays refused.
