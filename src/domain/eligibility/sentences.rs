@@ -16,8 +16,8 @@ impl Basis {
                 "This is a customer of the same entity, for a similar offer, who could refuse from the start.",
             ),
             Basis::LegitimateInterestB2b => (
-                "Nous écrivons à un professionnel, au sujet de sa profession ; elle a été informée et peut refuser à tout moment.",
-                "The person is written to as a professional, about their profession; they were informed and can refuse at any time.",
+                "La personne est sollicitée comme professionnelle, au sujet de sa profession, et peut refuser à tout moment.",
+                "The person is written to as a professional, about their profession, and can refuse at any time.",
             ),
             Basis::GenericAddress => (
                 "C'est l'adresse générique d'une entreprise, qui peut refuser à tout moment.",
