@@ -314,23 +314,28 @@ impl Post {
     }
 }
 
-/// How many messages a second have ended lately, and so how many may be under way.
+/// How many messages a second have ended lately, and so how many may be under way. They end in batches: of two
+/// spans the slower counts, or a burst would let more out than may be left unknown.
 #[derive(Default)]
 struct Pace {
     since: Option<Instant>,
     counted: usize,
+    last: f64,
     per_second: f64,
 }
+
+/// The pace is measured over so long.
+const SPAN: Duration = Duration::from_millis(200);
 
 impl Pace {
     fn count(&mut self, ended: usize) {
         self.counted += ended;
         let since = *self.since.get_or_insert_with(Instant::now);
         let span = since.elapsed();
-        if span >= Duration::from_millis(100) {
+        if span >= SPAN {
             let now = self.counted as f64 / span.as_secs_f64();
-            self.per_second = (self.per_second + now) / 2.0;
-            (self.since, self.counted) = (Some(Instant::now()), 0);
+            self.per_second = now.min(self.last);
+            (self.since, self.counted, self.last) = (Some(Instant::now()), 0, now);
         }
     }
 
