@@ -43,6 +43,8 @@ pub enum Role {
 
 /// Serves until SIGTERM or Ctrl-C, then lets everything end that has begun.
 pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    // Before anybody can know that we serve: whoever asks us to stop at once is heard.
+    let signalled = signalled()?;
     let (stop, stopped) = watch::channel(false);
     let server = match args.role {
         Role::Web => None,
@@ -80,7 +82,7 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
             Some(tokio::spawn(web::serve_metrics(app.clone(), listener, until)))
         }
     };
-    signalled().await?;
+    signalled.await?;
     tracing::info!("stopping");
     let _ = stop.send(true);
     if let Some(working) = working {
@@ -96,12 +98,14 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Until SIGTERM or Ctrl-C.
-pub(super) async fn signalled() -> std::io::Result<()> {
+/// Ends at SIGTERM or Ctrl-C; from this call on, and not only once it is awaited, neither kills the process.
+pub(super) fn signalled() -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-    }
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    })
 }

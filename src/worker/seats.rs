@@ -34,9 +34,9 @@ const IDLE: Duration = Duration::from_secs(20);
 /// How long a message waits for the next one, to be sent with it in one round trip.
 const TOGETHER: Duration = Duration::from_millis(10);
 /// So much is asked for ahead as goes within this time …
-const AHEAD: Duration = Duration::from_millis(40);
+const AHEAD: Duration = Duration::from_millis(12);
 /// … and no more than so many messages.
-const MOST_AHEAD: u128 = 16;
+const MOST_AHEAD: u128 = 4;
 /// A message takes that long, until it is known better.
 const SLOW: Duration = Duration::from_millis(100);
 /// Messages a connection carries before it is closed politely.

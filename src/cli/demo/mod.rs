@@ -73,7 +73,7 @@ const INTERRUPTED: u8 = 130;
 /// Runs the demonstration.
 pub async fn run(args: DemoArgs, json: bool) -> anyhow::Result<ExitCode> {
     let lang = output::lang();
-    let mut interrupted = pin!(super::serve::signalled());
+    let mut interrupted = pin!(super::serve::signalled()?);
     // The signal first: once it is listened to, nothing ends without tidying up.
     let scene = tokio::select! {
         biased;
