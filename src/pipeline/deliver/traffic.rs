@@ -21,7 +21,14 @@ use crate::{
 
 /// Every group that a worker has met. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Traffic(Arc<Mutex<HashMap<String, Arc<Group>>>>);
+pub struct Traffic(Arc<Mutex<Met>>);
+
+#[derive(Debug, Default)]
+struct Met {
+    groups: HashMap<String, Arc<Group>>,
+    /// What was learned last: a group that is met later has its limits from its first message on.
+    configured: Option<(LimitSettings, Part)>,
+}
 
 /// One provider group, as one worker sees it.
 pub struct Group {
@@ -59,19 +66,26 @@ pub struct Part {
 impl Traffic {
     /// The group of this name.
     pub fn group(&self, name: &str) -> Arc<Group> {
-        let mut groups = lock(&self.0);
-        if let Some(group) = groups.get(name) {
+        let mut met = lock(&self.0);
+        if let Some(group) = met.groups.get(name) {
             return Arc::clone(group);
         }
         let group = Arc::new(Group::new(name));
-        groups.insert(name.to_owned(), Arc::clone(&group));
+        if let Some((limits, part)) = &met.configured {
+            group.learn(None, limits.group(name).and_then(|limits| limits.connections), *part);
+        }
+        met.groups.insert(name.to_owned(), Arc::clone(&group));
         group
     }
 
     /// Takes over what the database says of the groups, and how many share the limits.
     pub fn learn(&self, standings: Vec<(String, Standing)>, limits: &LimitSettings, part: Part) {
         let mut standings: HashMap<String, Standing> = standings.into_iter().collect();
-        let groups: Vec<Arc<Group>> = lock(&self.0).values().cloned().collect();
+        let groups: Vec<Arc<Group>> = {
+            let mut met = lock(&self.0);
+            met.configured = Some((limits.clone(), part));
+            met.groups.values().cloned().collect()
+        };
         for group in groups {
             let standing = standings.remove(&group.name);
             let configured = limits.group(&group.name).and_then(|limits| limits.connections);
@@ -253,6 +267,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::limits::Limits;
 
     const NOW: i64 = 1_795_000_000_000;
 
@@ -278,6 +293,18 @@ mod tests {
         assert!(group.has_connection());
         drop(places);
         assert_eq!(traffic.group("google").room(NOW), 6);
+    }
+
+    #[test]
+    fn a_group_that_nobody_was_sent_to_has_its_limit_already() {
+        let two = Limits { connections: Some(2), ..Limits::default() };
+        let groups = [("default".to_owned(), two)].into();
+        let limits = LimitSettings { server: Limits::default(), groups, recovery: Duration::from_secs(60) };
+        let traffic = Traffic::default();
+        traffic.learn(vec![], &limits, Part { rank: 0, of: 1 });
+        let google = traffic.group("google");
+        (0..2).for_each(|_| google.goes());
+        assert!(!google.has_connection());
     }
 
     #[test]
