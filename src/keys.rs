@@ -19,7 +19,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::domain::address::SuppressionKey;
+use crate::domain::address::{SuppressionKey, hex};
 pub use links::LinkKeys;
 
 /// The keys that a process works with.
@@ -303,10 +303,6 @@ fn random() -> [u8; 32] {
 
 fn fingerprint(secret: &[u8]) -> String {
     hex(&Sha256::digest([b"ouinon key fingerprint\0".as_slice(), secret].concat())[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -157,7 +157,6 @@ impl Db {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(BUSY)
-            .test_before_acquire(false)
             .after_connect(|connection, _| {
                 Box::pin(async move { connection.execute("PRAGMA busy_timeout = 2").await.map(|_| ()) })
             })
@@ -167,7 +166,6 @@ impl Db {
             .max_connections(READERS)
             .test_before_acquire(false)
             .acquire_timeout(BUSY)
-            .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
             .await?;
         Ok(Db::Lite { writer, readers, path })

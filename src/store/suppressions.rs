@@ -2,7 +2,7 @@
 //!
 //! Only `pipeline::suppress` writes here.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::FromRow;
 
 use super::{Result, Sql, Tx, events::Event, on};
@@ -12,7 +12,7 @@ use crate::domain::{
 };
 
 /// A row of `suppression`.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize, Deserialize)]
 pub struct Entry {
     /// Key, growing with time; 0 until stored.
     pub id: i64,
@@ -26,6 +26,7 @@ pub struct Entry {
     /// The address in plain, while it may be kept.
     pub address: String,
     /// Keyed hash of the address (SUP-5); none for a domain and for another's hash.
+    #[serde(deserialize_with = "bytes")]
     pub address_hash: Option<Vec<u8>>,
     /// Another's hash of the address, as `sha256:HEX` or `md5:HEX`; else empty.
     pub foreign_hash: String,
@@ -81,17 +82,19 @@ const ADD: Sql = Sql::twin(
      recorded_at bigint)) WITH ORDINALITY AS r(scope, product, domain, address, hash, foreign_hash, reason, origin,
      at, campaign_id, note, recorded_at, place) ORDER BY r.place RETURNING id",
 );
-/// What a new refusal of these people has to be held against, as one row.
+/// What a new refusal of these people has to be held against, as one row; entries in the order of the fields
+/// of [`Entry`].
 const KNOWN: Sql = Sql::twin(
     "SELECT (SELECT json_group_array(json_array(s.id, s.scope, s.product, s.domain, s.address, hex(s.address_hash),
-     s.foreign_hash, s.reason, s.origin, s.at, s.campaign_id, s.note, s.recorded_at, s.lifted_reason) ORDER BY s.id)
+     s.foreign_hash, s.reason, s.origin, s.at, s.campaign_id, s.note, s.recorded_at, s.lifted_at, s.lifted_reason)
+     ORDER BY s.id)
      FROM json_each($1) AS j CROSS JOIN suppression s ON s.address_hash = unhex(j.value)
      WHERE s.lifted_at IS NULL) AS standing,
      (SELECT json_group_array(json_array(c.id, hex(c.address_hash), c.address))
      FROM json_each($1) AS j CROSS JOIN contact c ON c.address_hash = unhex(j.value)) AS people",
     "SELECT CAST(COALESCE((SELECT json_agg(json_build_array(id, scope, product, domain, address,
-     encode(address_hash, 'hex'), foreign_hash, reason, origin, at, campaign_id, note, recorded_at, lifted_reason)
-     ORDER BY id) FROM suppression WHERE lifted_at IS NULL AND address_hash = ANY
+     encode(address_hash, 'hex'), foreign_hash, reason, origin, at, campaign_id, note, recorded_at, lifted_at,
+     lifted_reason) ORDER BY id) FROM suppression WHERE lifted_at IS NULL AND address_hash = ANY
      (ARRAY(SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($1 AS json))))), '[]') AS TEXT) AS standing,
      CAST(COALESCE((SELECT json_agg(json_build_array(id, encode(address_hash, 'hex'), address)) FROM contact
      WHERE address_hash = ANY
@@ -169,44 +172,9 @@ impl Row<'_> {
     }
 }
 
-/// An entry as [`KNOWN`] answers it.
-type Known = (
-    i64,
-    Scope,
-    String,
-    String,
-    String,
-    AddressHash,
-    String,
-    SuppressionReason,
-    Origin,
-    Option<i64>,
-    Option<i64>,
-    String,
-    i64,
-    String,
-);
-
-impl Entry {
-    fn of_known(known: Known) -> Entry {
-        Entry {
-            id: known.0,
-            scope: known.1,
-            product: known.2,
-            domain: known.3,
-            address: known.4,
-            address_hash: Some(known.5.0.to_vec()),
-            foreign_hash: known.6,
-            reason: known.7,
-            origin: known.8,
-            at: known.9,
-            campaign_id: known.10,
-            note: known.11,
-            recorded_at: known.12,
-            lifted_at: None,
-            lifted_reason: known.13,
-        }
-    }
+/// As the statements answer it: hexadecimal digits.
+fn bytes<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Vec<u8>>, D::Error> {
+    Ok(Option::<AddressHash>::deserialize(d)?.map(|hash| hash.0.to_vec()))
 }
 
 /// Adds an entry and returns its id.
@@ -233,8 +201,7 @@ pub async fn known(tx: &mut Tx, hashes: &[AddressHash]) -> Result<(Vec<Entry>, V
     }
     let (sql, list) = (KNOWN.on(tx), super::json(hashes));
     let (standing, people): (String, String) = on!(tx, |c| sqlx::query_as(sql).bind(list).fetch_one(c).await)?;
-    let standing: Vec<Known> = super::rows(&standing)?;
-    Ok((standing.into_iter().map(Entry::of_known).collect(), super::rows(&people)?))
+    Ok((super::rows(&standing)?, super::rows(&people)?))
 }
 
 /// The standing entries that may concern these addresses: by hash, domain, or another's hash.

@@ -90,3 +90,28 @@ pub async fn serve_metrics(
 fn around(public: &Public, routes: Router) -> Router {
     routes.layer(middleware::from_fn_with_state(public.clone(), watch::around))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{clock::Clock, config::Config};
+
+    #[tokio::test]
+    async fn a_request_that_panics_is_answered_and_others_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = App::open(Config::of_folder(folder.path()), Clock::System).await.unwrap();
+        let broken = async || -> &'static str { panic!("on purpose") };
+        let router =
+            around(&Public::new(app), Router::new().route("/", get(broken)).route("/ok", get(|| async { "ok" })));
+        for (path, status) in [("/", 500), ("/ok", 200)] {
+            let peer = Peer(([127, 0, 0, 1], 50_000).into());
+            let request = Request::get(path).extension(peer).body(Body::empty()).unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), status);
+            assert!(answer.headers().contains_key("content-security-policy"));
+        }
+    }
+}

@@ -37,17 +37,17 @@ pub fn freeze(file: &CampaignFile, product_name: &str, controller: &Controller) 
     let mut findings = fallback_findings(file, &subject, &body);
     let subject = Protected::new(&file.subject, subject.pieces, false).restore_whole();
     let mut protected = Protected::new(&file.body, body.pieces, file.format == BodyFormat::Markdown);
-    let (content, place) = match file.format {
+    let (content, places) = match file.format {
         BodyFormat::Markdown => {
-            let made = markdown::to_html(&protected.text);
-            (made.html.clone(), Some(made))
+            let (html, places) = markdown::to_html(&protected.text);
+            (html, Some(places))
         }
         BodyFormat::Html => (protected.text.clone(), None),
     };
     let nodes = html::nodes(&content).map_err(|e| in_body(file, 0, format!("the HTML cannot be read: {e}")))?;
     // Where in the body that was written an offset of the HTML stands.
     let written = |offset: usize, protected: &Protected| {
-        protected.source_offset(place.as_ref().map_or(offset, |made| made.source_offset(offset)))
+        protected.source_offset(places.as_ref().map_or(offset, |places| places.source_offset(offset)))
     };
     refuse(file, lint::refused(&nodes, &protected), |offset| written(offset, &protected))?;
     findings.extend(lint::findings(&nodes, &protected));

@@ -4,18 +4,14 @@ use std::{cell::RefCell, fmt};
 
 use pulldown_cmark::{Options, Parser, html};
 
-/// HTML made of Markdown, and where each piece of it comes from.
-pub(super) struct Made {
-    pub(super) html: String,
-    /// Where in the HTML which byte of the Markdown begins to be written.
-    places: Vec<(usize, usize)>,
-}
+/// Where in the HTML which byte of the Markdown begins to be written.
+pub(super) struct Places(Vec<(usize, usize)>);
 
-impl Made {
+impl Places {
     /// The byte of the Markdown that stands at `offset` of the HTML.
     pub(super) fn source_offset(&self, offset: usize) -> usize {
-        let piece = self.places.partition_point(|(at, _)| *at <= offset);
-        piece.checked_sub(1).map_or(0, |i| self.places[i].1)
+        let piece = self.0.partition_point(|(at, _)| *at <= offset);
+        piece.checked_sub(1).map_or(0, |i| self.0[i].1)
     }
 }
 
@@ -29,8 +25,9 @@ impl fmt::Write for Sink<'_> {
     }
 }
 
-/// CommonMark with tables and strike-through. HTML in it stays: it is checked like an HTML body.
-pub(super) fn to_html(markdown: &str) -> Made {
+/// HTML of CommonMark with tables and strike-through, and where its pieces come from. HTML in it stays: it is
+/// checked like an HTML body.
+pub(super) fn to_html(markdown: &str) -> (String, Places) {
     let out = RefCell::new(String::with_capacity(markdown.len() * 3 / 2));
     let mut places = Vec::new();
     let parser = Parser::new_ext(markdown, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
@@ -39,5 +36,5 @@ pub(super) fn to_html(markdown: &str) -> Made {
         event
     });
     html::write_html_fmt(Sink(&out), events).expect("writing to a String does not fail");
-    Made { html: out.into_inner(), places }
+    (out.into_inner(), Places(places))
 }

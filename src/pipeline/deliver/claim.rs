@@ -41,7 +41,7 @@ pub struct Lane {
 
 /// A delivery taken from the queue, not yet judged.
 #[derive(Debug)]
-pub struct Taken {
+pub struct Unjudged {
     /// Key of the contact.
     pub contact_id: i64,
     /// Submissions so far.
@@ -54,7 +54,7 @@ pub struct Taken {
 #[derive(Debug, Default)]
 pub struct Claimed {
     /// What was taken from the queue, to be judged.
-    pub taken: Vec<Taken>,
+    pub taken: Vec<Unjudged>,
     /// Of each lane, the last contact taken from its queue; none: nothing was.
     pub last: Vec<Option<i64>>,
     /// What was taken of each limited scope.
@@ -99,7 +99,7 @@ pub async fn claim(
             claimed_at: now,
             first_submitted_at: row.first_submitted_at,
         };
-        Taken { contact_id: row.contact_id, attempts: row.attempts, turn }
+        Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn }
     });
     let taken = taken.collect();
     let scopes = permits.write(&mut tx).await?;
@@ -110,7 +110,7 @@ pub async fn claim(
 /// Judges what was taken by what is known now, and returns those that may be sent, in the order in which
 /// they may leave. A delivery that may no longer be sent ends here, with its reason. After an error all of
 /// it is still to be judged.
-pub async fn judge(app: &App, campaign: &Compiled, worker: i64, taken: &mut Vec<Taken>) -> store::Result<Vec<Claim>> {
+pub async fn judge(app: &App, campaign: &Compiled, worker: i64, taken: &mut Vec<Unjudged>) -> store::Result<Vec<Claim>> {
     press::settle(app).await?;
     let now = app.now();
     let ids: Vec<i64> = taken.iter().map(|taken| taken.contact_id).collect();
@@ -151,7 +151,7 @@ pub async fn judge(app: &App, campaign: &Compiled, worker: i64, taken: &mut Vec<
         permits::refund(&mut tx, app, &unused).await?;
         tx.commit().await?;
     }
-    let claims = taken.drain(..).filter_map(|Taken { contact_id, attempts, turn }| {
+    let claims = taken.drain(..).filter_map(|Unjudged { contact_id, attempts, turn }| {
         let (contact, person, mark, basis, tracking) = judged.remove(&contact_id)?;
         Some(Claim { contact, person, mark, attempts, turn, basis, tracking })
     });

@@ -72,7 +72,7 @@ impl Traffic {
         }
         let group = Arc::new(Group::new(name));
         if let Some((limits, part)) = &met.configured {
-            group.learn(None, limits.group(name).and_then(|limits| limits.connections), *part);
+            group.learn(None, limits, *part);
         }
         met.groups.insert(name.to_owned(), Arc::clone(&group));
         group
@@ -88,12 +88,10 @@ impl Traffic {
         };
         for group in groups {
             let standing = standings.remove(&group.name);
-            let configured = limits.group(&group.name).and_then(|limits| limits.connections);
-            group.learn(standing, configured, part);
+            group.learn(standing, limits, part);
         }
         for (name, standing) in standings {
-            let configured = limits.group(&name).and_then(|limits| limits.connections);
-            self.group(&name).learn(Some(standing), configured, part);
+            self.group(&name).learn(Some(standing), limits, part);
         }
     }
 }
@@ -127,7 +125,8 @@ impl Group {
         Place(Arc::clone(self))
     }
 
-    fn learn(&self, standing: Option<Standing>, configured: Option<u32>, part: Part) {
+    fn learn(&self, standing: Option<Standing>, limits: &LimitSettings, part: Part) {
+        let configured = limits.group(&self.name).and_then(|limits| limits.connections);
         let recovering = standing.as_ref().map(|standing| standing.connections());
         let connections = configured.into_iter().chain(recovering).min().map(|n| part.share(n as usize));
         let mut state = lock(&self.state);
@@ -279,12 +278,18 @@ mod tests {
         }
     }
 
+    /// The same limits for every group.
+    fn of_all(each: Limits) -> LimitSettings {
+        let groups = [("default".to_owned(), each)].into();
+        LimitSettings { server: Limits::default(), groups, recovery: Duration::from_secs(60) }
+    }
+
     #[test]
     fn a_place_is_given_back_and_few_connections_claim_little() {
         let traffic = Traffic::default();
         let group = traffic.group("google");
         assert_eq!(group.room(NOW), i64::MAX);
-        group.learn(None, Some(3), Part { rank: 0, of: 1 });
+        group.learn(None, &of_all(Limits { connections: Some(3), ..Limits::default() }), Part { rank: 0, of: 1 });
         let places: Vec<Place> = (0..4).map(|_| group.place()).collect();
         assert_eq!(group.room(NOW), 2);
         (0..3).for_each(|_| group.goes());
@@ -298,10 +303,8 @@ mod tests {
     #[test]
     fn a_group_that_nobody_was_sent_to_has_its_limit_already() {
         let two = Limits { connections: Some(2), ..Limits::default() };
-        let groups = [("default".to_owned(), two)].into();
-        let limits = LimitSettings { server: Limits::default(), groups, recovery: Duration::from_secs(60) };
         let traffic = Traffic::default();
-        traffic.learn(vec![], &limits, Part { rank: 0, of: 1 });
+        traffic.learn(vec![], &of_all(two), Part { rank: 0, of: 1 });
         let google = traffic.group("google");
         (0..2).for_each(|_| google.goes());
         assert!(!google.has_connection());

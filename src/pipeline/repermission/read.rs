@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{
-        address::Address,
+        address::{Address, hex},
         import::{
             columns::Field,
             lines::{Line, LineReader},
@@ -287,8 +287,4 @@ fn digest(file: &mut File) -> io::Result<[u8; 32]> {
             read => digest.update(&chunk[..read]),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

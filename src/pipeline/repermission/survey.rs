@@ -180,12 +180,41 @@ impl Survey {
             ignore: Vec::new(),
         };
         let mapped = mapping.map.iter().map(|(column, _)| column.clone()).collect();
-        let mut taken: Vec<Field> = Vec::new();
-        for (index, name) in header.iter().enumerate() {
-            taken.extend(said_field(name, &mapping, context).filter(|_| self.columns[index].known));
-        }
-        let mut guessed = Vec::new();
-        let mut more_refusals = Vec::new();
+        let (guessed, also) = self.guess(header, &mapping, context);
+        let read_as: Vec<Option<Field>> = header
+            .iter()
+            .map(|name| {
+                let guess = guessed.iter().find(|(guess, _)| guess == name).map(|(_, field)| field.clone());
+                guess.or_else(|| said_field(name, &mapping, context))
+            })
+            .collect();
+        self.check_defaults(header, &mapping.default, &read_as, context)?;
+        let overheard = Overheard {
+            refusals: self.refusing(header, &read_as, also),
+            consumers: self.consumers(&read_as),
+        };
+        let left_out: Vec<String> = (0..header.len())
+            .filter(|index| {
+                let column = &self.columns[*index];
+                let is_read = column.known || guessed.iter().any(|(guess, _)| *guess == header[*index]);
+                !header[*index].trim().is_empty() && (!is_read || column.ignored)
+            })
+            .map(|index| header[index].clone())
+            .collect();
+        mapping.map.extend(guessed.iter().map(|(column, field)| (column.clone(), field.to_string())));
+        mapping.ignore.clone_from(&left_out);
+        let columns = columns::resolve(header, &mapping, context.products).map_err(ImportError::Columns)?;
+        let dated = columns.of_field.iter().filter(|(field, _)| field.is_dated()).map(|(_, place)| place.index);
+        let evidence = dated.fold(Evidence::default(), |sum, index| sum.and(self.columns[index].evidence));
+        let guessed = guessed.into_iter().map(|(name, _)| name).collect();
+        Ok(Found { columns, evidence, guessed, left_out, mapped, overheard })
+    }
+
+    /// The fields of columns that nobody named, each field once; and further columns that are refusals.
+    fn guess(&self, header: &[String], mapping: &Mapping, context: Context<'_>) -> (Vec<(String, Field)>, Vec<usize>) {
+        let known = header.iter().zip(&self.columns).filter(|(_, column)| column.known);
+        let mut taken: Vec<Field> = known.filter_map(|(name, _)| said_field(name, mapping, context)).collect();
+        let (mut guessed, mut also) = (Vec::new(), Vec::new());
         for (index, column) in self.columns.iter().enumerate() {
             if column.known || column.ignored || header[index].trim().is_empty() {
                 continue;
@@ -195,7 +224,7 @@ impl Survey {
                 taken.push(field.clone());
                 guessed.push((header[index].clone(), field));
             } else if field == Field::UnsubscribedAt {
-                more_refusals.push((index, Refusing::Name));
+                also.push(index);
             }
         }
         if !taken.contains(&Field::Email) {
@@ -206,54 +235,44 @@ impl Survey {
                 guessed.push((header[only].clone(), Field::Email));
             }
         }
-        for (index, column) in self.columns.iter().enumerate() {
-            let guess = guessed.iter().find(|(name, _)| *name == header[index]).map(|(_, field)| field.clone());
-            let field = guess.or_else(|| said_field(&header[index], &mapping, context));
+        (guessed, also)
+    }
+
+    /// How each column that is not read as refusals says no, if it does. `also`: those that are refusals by
+    /// their names, beside the one that is read so.
+    fn refusing(&self, header: &[String], read_as: &[Option<Field>], also: Vec<usize>) -> Vec<(usize, Refusing)> {
+        let mut refusing: Vec<_> = also.iter().map(|index| (*index, Refusing::Name)).collect();
+        for (index, (column, field)) in self.columns.iter().zip(read_as).enumerate() {
             let reads_refusals = matches!(field, Some(Field::UnsubscribedAt | Field::Consent(..)));
-            if reads_refusals && !column.ignored || more_refusals.iter().any(|(i, _)| *i == index) {
+            if reads_refusals && !column.ignored || also.contains(&index) {
                 continue;
             }
             // Notes stay notes when a flag says that they are the source.
             let notes = [Field::Source, Field::Company, Field::JobTitle];
-            let is_read = !column.ignored && field.is_some_and(|field| !(column.mapped && notes.contains(&field)));
+            let is_read =
+                !column.ignored && field.as_ref().is_some_and(|field| !(column.mapped && notes.contains(field)));
             let named = headers::candidates(&header[index]);
             if named == ["unsubscribed_at"] && column.filled > 0 {
-                more_refusals.push((index, Refusing::Name));
+                refusing.push((index, Refusing::Name));
             } else if named == ["consent"] {
-                more_refusals.push((index, Refusing::WrittenNo));
+                refusing.push((index, Refusing::WrittenNo));
             } else if column.notes > 0 && !is_read {
-                more_refusals.push((index, Refusing::Note));
+                refusing.push((index, Refusing::Note));
             } else if column.refusals > 0 {
-                more_refusals.push((index, Refusing::Word));
+                refusing.push((index, Refusing::Word));
             }
         }
-        mapping.map.extend(guessed.iter().map(|(column, field)| (column.clone(), field.to_string())));
-        let is_read =
-            |index: usize| self.columns[index].known || guessed.iter().any(|(column, _)| *column == header[index]);
-        let left_out: Vec<String> = (0..header.len())
-            .filter(|i| !header[*i].trim().is_empty() && (!is_read(*i) || self.columns[*i].ignored))
-            .map(|i| header[i].clone())
-            .collect();
-        self.check_defaults(header, &mapping, &guessed, context)?;
-        let names = [Field::Email, Field::FirstName, Field::LastName];
-        let consumers = (0..header.len()).filter(|index| {
-            let read_as = guessed.iter().find(|(name, _)| *name == header[*index]).map(|(_, field)| field.clone());
-            let read_as = read_as.or_else(|| said_field(&header[*index], &mapping, context));
-            self.columns[*index].consumers > 0 && !read_as.is_some_and(|field| names.contains(&field))
-        });
-        let consumers = consumers.map(|index| (index, self.columns[index].kind_named)).collect();
-        mapping.ignore.clone_from(&left_out);
-        let columns = columns::resolve(header, &mapping, context.products).map_err(ImportError::Columns)?;
-        let dated = columns.of_field.iter().filter(|(field, _)| field.is_dated()).map(|(_, place)| place.index);
-        let evidence = dated.fold(Evidence::default(), |sum, index| sum.and(self.columns[index].evidence));
-        Ok(Found {
-            columns,
-            evidence,
-            guessed: guessed.into_iter().map(|(name, _)| name).collect(),
-            left_out,
-            mapped,
-            overheard: Overheard { refusals: more_refusals, consumers },
-        })
+        refusing
+    }
+
+    /// The columns that speak of consumers, and are not names of people.
+    fn consumers(&self, read_as: &[Option<Field>]) -> Vec<(usize, Option<KindName>)> {
+        let is_name = |field: &Field| [Field::Email, Field::FirstName, Field::LastName].contains(field);
+        let columns = self.columns.iter().zip(read_as).enumerate();
+        columns
+            .filter(|(_, (column, field))| column.consumers > 0 && !field.as_ref().is_some_and(is_name))
+            .map(|(index, (column, _))| (index, column.kind_named))
+            .collect()
     }
 
     /// Nobody is a professional, or a customer, by a default where the file has a column that says who is, and
@@ -261,31 +280,31 @@ impl Survey {
     fn check_defaults(
         &self,
         header: &[String],
-        mapping: &Mapping,
-        guessed: &[(String, Field)],
+        defaults: &[(String, String)],
+        read_as: &[Option<Field>],
         context: Context<'_>,
     ) -> Result<(), ReadError> {
-        for (field, value) in &mapping.default {
+        for (field, value) in defaults {
             let Ok(field) = Field::named(field, context.products) else { continue };
             let loosens = match field {
                 Field::Kind => look_up(words::KIND, value) == Ok(Some(ContactKind::Business)),
                 Field::Relationship => look_up(words::RELATIONSHIP, value).is_ok_and(|meaning| meaning.is_some()),
                 _ => false,
             };
-            let unread = self.columns.iter().zip(header).find(|(column, name)| {
-                let read_as = guessed.iter().find(|(guess, _)| guess == *name).map(|(_, field)| field.clone());
-                let read_as = read_as.or_else(|| said_field(name, mapping, context)).filter(|_| !column.ignored);
+            let unread = (0..header.len()).find(|index| {
+                let column = &self.columns[*index];
                 let says = match field {
                     Field::Kind => column.kind_named.is_some(),
-                    _ => headers::names_relationship(name),
+                    _ => headers::names_relationship(&header[*index]),
                 };
-                column.filled > 0 && says && read_as.as_ref() != Some(&field)
+                let is_read = !column.ignored && read_as[*index].as_ref() == Some(&field);
+                column.filled > 0 && says && !is_read
             });
-            if let Some((_, column)) = unread.filter(|_| loosens) {
+            if let Some(index) = unread.filter(|_| loosens) {
                 return Err(ReadError::DefaultOver {
                     field: field.to_string(),
                     value: value.clone(),
-                    column: column.clone(),
+                    column: header[index].clone(),
                 });
             }
         }

@@ -10,7 +10,7 @@ use crate::{
     domain::campaigns::CampaignState,
     pipeline::deliver::{
         Claim,
-        claim::{self, Lane, Taken},
+        claim::{self, Lane, Unjudged},
         permits,
     },
     store::{self, campaigns, deliveries, lanes},
@@ -26,7 +26,7 @@ pub struct Look {
     /// Where the next claim begins among the lanes: each is first in its turn.
     first: usize,
     /// Taken from the queue and not yet judged: the database failed in between.
-    pub taken: Vec<Taken>,
+    pub taken: Vec<Unjudged>,
 }
 
 /// What a look leads to.

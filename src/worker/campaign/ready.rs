@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::Made;
-use crate::pipeline::deliver::{Claim, Job, claim::Taken, traffic::Group};
+use crate::pipeline::deliver::{Claim, Job, claim::Unjudged, traffic::Group};
 
 /// Messages are made so long before their turn.
 const LEAD: Duration = Duration::from_millis(50);
@@ -55,7 +55,7 @@ impl Hand {
     }
 
     /// Notes what was taken and never judged, to be given back with the rest.
-    pub fn hold<'a>(&mut self, taken: impl Iterator<Item = &'a Taken>) {
+    pub fn hold<'a>(&mut self, taken: impl Iterator<Item = &'a Unjudged>) {
         let held = taken.map(|t| (t.contact_id, (Arc::clone(t.turn.place.group()), t.turn.claimed_at)));
         self.held.extend(held);
     }
