@@ -5,7 +5,10 @@
 //! many messages are between the gate and their record is bounded: a sudden death leaves so many
 //! unknown and no more.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -29,10 +32,11 @@ use crate::{
 const WINDOW: usize = 64;
 /// … and at any rate at most so many; in between, 64 milliseconds' worth.
 const WIDEST: usize = 512;
-/// Jobs that wait at the gate, at most: what is prepared further ahead waits in its campaign.
+/// Jobs that wait at the gate, at least, and at most half of what may be under way: what is prepared further
+/// ahead waits in its campaign.
 const QUEUE: usize = 128;
-/// While messages go fast, a commit waits for a quarter of those that may be under way, so long at most: it
-/// costs nearly the same for one as for many.
+/// While messages go fast, a commit waits until half of those under way have ended, so long at most: it costs
+/// nearly the same for one as for many, and the other half keep the server busy meanwhile.
 const GATHER: Duration = Duration::from_millis(8);
 /// Messages a second that are fast.
 const FAST: f64 = 500.0;
@@ -59,8 +63,8 @@ pub struct Keeper(JoinHandle<()>);
 enum Ask {
     /// Tell me when there is work that nobody else is ready for.
     Call(oneshot::Sender<()>),
-    /// I am connected: give me the next that may go.
-    Next(oneshot::Sender<Job>),
+    /// I am connected: give me the next that may go. So many are asked for before it.
+    Next(usize, oneshot::Sender<Job>),
     /// This is what became of one that went.
     Record(Box<Ended>),
 }
@@ -72,7 +76,15 @@ impl Gate {
         // What seats ask is bounded by their number.
         let (asks, inbox) = mpsc::unbounded_channel();
         let (jobs, offers) = mpsc::channel(QUEUE);
-        let post = Post { app, worker, stop, waiting: VecDeque::new(), seats: VecDeque::new(), idle: VecDeque::new() };
+        let post = Post {
+            app,
+            worker,
+            stop,
+            waiting: VecDeque::new(),
+            seats: BTreeMap::new(),
+            asked: 0,
+            idle: VecDeque::new(),
+        };
         // On a thread of its own: as a task it would stand behind the seats' each time the database answers,
         // many times a commit, and everybody waits for it.
         let runtime = Handle::current();
@@ -92,10 +104,11 @@ impl Gate {
     }
 
     /// Asks for the next job that may go. Whoever receives it must submit it and record what became
-    /// of it. The receiver fails when no more will come.
-    pub fn next(&self) -> oneshot::Receiver<Job> {
+    /// of it. The receiver fails when no more will come. `before`: how many the seat has asked for and not
+    /// begun; whoever has fewer comes first.
+    pub fn next(&self, before: usize) -> oneshot::Receiver<Job> {
         let (give, given) = oneshot::channel();
-        let _ = self.asks.send(Ask::Next(give));
+        let _ = self.asks.send(Ask::Next(before, give));
         given
     }
 
@@ -119,8 +132,9 @@ struct Post {
     stop: watch::Receiver<bool>,
     /// Jobs that wait for a seat.
     waiting: VecDeque<Job>,
-    /// Seats that wait for a job.
-    seats: VecDeque<oneshot::Sender<Job>>,
+    /// What seats ask for, by how many they asked for before, then in the order of asking.
+    seats: BTreeMap<(usize, u64), oneshot::Sender<Job>>,
+    asked: u64,
     /// Seats that are to be called when there is work.
     idle: VecDeque<oneshot::Sender<()>>,
 }
@@ -131,7 +145,8 @@ impl Post {
         // Once it is known here and those who wait are told: the word may come while the database is asked.
         let mut stopping = false;
         loop {
-            let room = QUEUE - self.waiting.len();
+            let queue = QUEUE.max(pace.window() / 2);
+            let room = queue.saturating_sub(self.waiting.len());
             let mut fresh = Vec::new();
             let mut stop = self.stop.clone();
             tokio::select! {
@@ -140,9 +155,9 @@ impl Post {
                 () = stopped(&mut stop), if !stopping => {}
             }
             if !stopping {
-                tokio::time::sleep(pace.gather(asks.len() + inbox.len())).await;
+                tokio::time::sleep(pace.gather(asks.len() + inbox.len(), out)).await;
             }
-            while self.waiting.len() + fresh.len() < QUEUE
+            while self.waiting.len() + fresh.len() < queue
                 && let Ok(job) = offers.try_recv()
             {
                 fresh.push(job);
@@ -165,7 +180,7 @@ impl Post {
             let window = pace.window();
             // What ends now leaves its place to those that pass in the same commit.
             let places = window.saturating_sub(out - ended.len().min(out));
-            self.seats.retain(|seat| !seat.is_closed());
+            self.seats.retain(|_, seat| !seat.is_closed());
             let jobs = self.pick(self.seats.len().min(places)).await;
             if !jobs.is_empty() || !ended.is_empty() {
                 out = out.saturating_sub(ended.len());
@@ -183,7 +198,10 @@ impl Post {
         for ask in asks {
             match ask {
                 Ask::Call(call) => self.idle.push_back(call),
-                Ask::Next(seat) => self.seats.push_back(seat),
+                Ask::Next(before, seat) => {
+                    self.asked += 1;
+                    self.seats.insert((before, self.asked), seat);
+                }
                 Ask::Record(end) => {
                     end.group.came();
                     ended.push(*end);
@@ -251,9 +269,9 @@ impl Post {
         gone
     }
 
-    /// Hands a job to the seat that waits longest, or gives it back when none does.
+    /// Hands a job to the seat that has the least and waits longest, or gives it back when none does.
     fn give(&mut self, mut job: Job) -> Option<Job> {
-        while let Some(seat) = self.seats.pop_front() {
+        while let Some((_, seat)) = self.seats.pop_first() {
             match seat.send(job) {
                 Ok(()) => return None,
                 Err(back) => job = back,
@@ -304,9 +322,10 @@ impl Post {
         }
     }
 
-    /// Calls as many idle seats as there are jobs that no seat is ready for.
+    /// Calls as many idle seats as there are jobs that no seat with nothing else at hand is ready for.
     fn call(&mut self) {
-        let unserved = self.waiting.len().saturating_sub(self.seats.len());
+        let ready = self.seats.range(..(1, 0)).count();
+        let unserved = self.waiting.len().saturating_sub(ready);
         for _ in 0..unserved {
             let Some(idle) = self.idle.pop_front() else { return };
             let _ = idle.send(());
@@ -325,7 +344,7 @@ struct Pace {
 }
 
 /// The pace is measured over so long.
-const SPAN: Duration = Duration::from_millis(200);
+const SPAN: Duration = Duration::from_millis(80);
 
 impl Pace {
     fn count(&mut self, ended: usize) {
@@ -339,12 +358,13 @@ impl Pace {
         }
     }
 
-    /// How long to wait for more asks, when so many are there. A message asks twice: for leave, and to be recorded.
-    fn gather(&self, asks: usize) -> Duration {
+    /// How long to wait for more asks, when so many are there and so many messages under way. A message asks twice:
+    /// for leave, and to be recorded.
+    fn gather(&self, asks: usize, out: usize) -> Duration {
         if self.per_second < FAST {
             return Duration::ZERO;
         }
-        let lacking = (self.window() / 4).saturating_sub(asks / 2);
+        let lacking = (out / 2).saturating_sub(asks / 2);
         Duration::from_secs_f64(lacking as f64 / self.per_second).min(GATHER)
     }
 

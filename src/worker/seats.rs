@@ -34,9 +34,9 @@ const IDLE: Duration = Duration::from_secs(20);
 /// How long a message waits for the next one, to be sent with it in one round trip.
 const TOGETHER: Duration = Duration::from_millis(10);
 /// So much is asked for ahead as goes within this time …
-const AHEAD: Duration = Duration::from_millis(12);
+const AHEAD: Duration = Duration::from_millis(40);
 /// … and no more than so many messages.
-const MOST_AHEAD: u128 = 4;
+const MOST_AHEAD: u128 = 16;
 /// A message takes that long, until it is known better.
 const SLOW: Duration = Duration::from_millis(100);
 /// Messages a connection carries before it is closed politely.
@@ -128,7 +128,7 @@ impl Seat {
             while let Some(mut next) = self.next.pop_front() {
                 next.close();
                 match next.try_recv() {
-                    Ok(job) if connection.is_usable() => self.carry(&mut connection, job).await,
+                    Ok(job) if connection.is_usable() && self.may_leave(&job) => self.carry(&mut connection, job).await,
                     Ok(job) => self.never_left(&job),
                     Err(_) => {}
                 }
@@ -203,17 +203,29 @@ impl Seat {
         let ahead = (AHEAD.as_micros() / self.each.as_micros().max(1)).clamp(1, MOST_AHEAD) as usize;
         let left = MESSAGES_PER_CONNECTION.saturating_sub(self.carried + carrying);
         while !self.leaving && self.next.len() < ahead.min(left) {
-            self.next.push_back(self.gate.next());
+            self.next.push_back(self.gate.next(self.next.len()));
         }
     }
 
-    /// The next job that may go, asked for now unless it was before; None: none so far.
+    /// The next job that may go, asked for now unless it was before; None: none so far. What was asked for ahead
+    /// and whose provider has pushed back since does not go.
     async fn wait(&mut self, limit: Duration) -> Result<Option<Job>, NoMore> {
-        self.ask(0);
-        let Some(next) = self.next.front_mut() else { return Ok(None) };
-        let Ok(given) = timeout(limit, next).await else { return Ok(None) };
-        self.next.pop_front();
-        given.map(Some).map_err(|_| NoMore)
+        loop {
+            self.ask(0);
+            let Some(next) = self.next.front_mut() else { return Ok(None) };
+            let Ok(given) = timeout(limit, next).await else { return Ok(None) };
+            self.next.pop_front();
+            let job = given.map_err(|_| NoMore)?;
+            if self.may_leave(&job) {
+                return Ok(Some(job));
+            }
+            self.never_left(&job);
+        }
+    }
+
+    /// Its provider has not pushed back since it passed the gate.
+    fn may_leave(&self, job: &Job) -> bool {
+        !job.turn.place.group().is_suspended(self.app.now().as_millisecond())
     }
 
     /// What the server's conversation comes to; None when the worker must stop and it takes too long.
@@ -253,7 +265,8 @@ impl Seat {
         }
     }
 
-    /// A job that passed the gate and whose connection broke before its turn: due again at once.
+    /// A job that passed the gate and does not go, for its connection broke or its provider pushed back: due again
+    /// at once.
     fn never_left(&self, job: &Job) {
         let outcome = deliveries::Outcome::postponed(job.contact_id, self.app.now().as_millisecond());
         self.gate.record(Ended::of(job, None, outcome));

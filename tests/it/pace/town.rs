@@ -80,6 +80,8 @@ pub async fn launch(world: &World, slug: &str, keys: &str) -> i64 {
 pub struct Server {
     pub catcher: Catcher,
     pub taken: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// Recipients that it did not take, by domain.
+    pub refused: Arc<Mutex<BTreeMap<String, usize>>>,
     /// Messages with the server at this moment, by domain, and the most there ever were.
     pub at_once: Arc<Mutex<BTreeMap<String, (usize, usize)>>>,
 }
@@ -92,14 +94,19 @@ impl Server {
     pub async fn start(slow: Duration, answer: Answer) -> Server {
         let taken: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
         let at_once: Arc<Mutex<BTreeMap<String, (usize, usize)>>> = Arc::default();
-        let (counts, now) = (Arc::clone(&taken), Arc::clone(&at_once));
+        let refused: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let (counts, refusals, now) = (Arc::clone(&taken), Arc::clone(&refused), Arc::clone(&at_once));
         let script: Script = Arc::new(move |event: &Event| match event.what {
             What::Command(line) if line.to_uppercase().starts_with("RCPT TO:<") => {
                 let address = line[9..].split('>').next().unwrap_or_default();
                 let domain = address.rsplit('@').next().unwrap_or_default();
                 let mut counts = counts.lock().unwrap();
                 let taken = counts.entry(domain.to_owned()).or_default();
-                match answer(address, domain, *taken) {
+                let said = answer(address, domain, *taken);
+                if said.is_some() {
+                    *refusals.lock().unwrap().entry(domain.to_owned()).or_default() += 1;
+                }
+                match said {
                     Some(reply) if reply.starts_with("421") => Action::ReplyAndClose(format!("{reply}\r\n")),
                     Some(reply) => Action::Reply(format!("{reply}\r\n")),
                     None => {
@@ -124,7 +131,7 @@ impl Server {
         let settings =
             Settings { script: Some(script), keep_bytes: 1 << 30, keep_messages: 1 << 20, ..Settings::default() };
         let catcher = Catcher::start(([127, 0, 0, 1], 0).into(), settings).await.expect("a port is free");
-        Server { catcher, taken, at_once }
+        Server { catcher, taken, refused, at_once }
     }
 
     /// One that takes everything.
@@ -135,6 +142,11 @@ impl Server {
     /// How many it has taken of a domain.
     pub fn taken(&self, domain: &str) -> usize {
         self.taken.lock().unwrap().get(domain).copied().unwrap_or(0)
+    }
+
+    /// How many it has not taken of a domain.
+    pub fn refused(&self, domain: &str) -> usize {
+        self.refused.lock().unwrap().get(domain).copied().unwrap_or(0)
     }
 
     /// How many it has taken of all.
