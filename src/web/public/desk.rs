@@ -26,7 +26,7 @@ use crate::{
 const QUEUE: usize = 4096;
 /// How long a press waits for the database before it goes into the journal.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a transaction goes on taking whoever comes: others want to write, too.
+/// How long a transaction goes on taking whoever comes, at most: others want to write, too.
 const TURN: Duration = Duration::from_millis(10);
 /// How often a database that is away is looked for.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -61,7 +61,7 @@ impl Desk {
     pub fn open(app: App, together: usize) -> Desk {
         let (asks, inbox) = mpsc::channel(QUEUE);
         let (closed, end) = oneshot::channel();
-        let clerk = Clerk { app, together, returning: None };
+        let clerk = Clerk { app, together, flushed_in: Duration::ZERO, returning: None };
         let runtime = Handle::current();
         let work = move || {
             runtime.block_on(clerk.work(inbox));
@@ -130,6 +130,8 @@ struct Clerk {
     app: App,
     /// Requests of one transaction, at most.
     together: usize,
+    /// How long the last commit waited for the disk.
+    flushed_in: Duration,
     /// While the database is away: whoever waits for its return, and applies the journal then.
     returning: Option<JoinHandle<()>>,
 }
@@ -188,8 +190,9 @@ impl Clerk {
         None
     }
 
-    /// Writes a batch, and with it whoever comes before its commit: the disk is waited for once.
-    async fn commit(&self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) -> store::Result<Vec<Pressed>> {
+    /// Writes a batch. While the disk is slower than the writing, whoever comes in the meantime goes with it, and the
+    /// disk is waited for once; where it is quick, they are better read and answered beside the next commit.
+    async fn commit(&mut self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) -> store::Result<Vec<Pressed>> {
         let mut tx = self.app.db.write().await?;
         let begun = Instant::now();
         let mut pressed = Vec::new();
@@ -197,11 +200,13 @@ impl Clerk {
         while pressed.len() < batch.presses.len() {
             pressed.extend(press::write_in(&self.app, &mut tx, &batch.presses[pressed.len()..]).await?);
             // Where several write, each locks its people once and in order, or two could wait for each other.
-            if self.app.db.is_sqlite() && begun.elapsed() < TURN {
+            if self.app.db.is_sqlite() && begun.elapsed() < self.flushed_in.min(TURN) {
                 batch.fill(inbox, self.together);
             }
         }
+        let written = Instant::now();
         tx.commit().await?;
+        self.flushed_in = written.elapsed();
         Ok(pressed)
     }
 
