@@ -141,6 +141,8 @@ impl Db {
             .disable_statement_logging()
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-32768")
+            // What many change is then carried into the file once for all of them, and not every few milliseconds.
+            .pragma("wal_autocheckpoint", "8000")
             .pragma("journal_size_limit", "67108864");
         // Two processes that start together must not migrate together; SQLite itself has no such lock.
         let lock = path.with_extension("lock");

@@ -110,7 +110,12 @@ pub async fn claim(
 /// Judges what was taken by what is known now, and returns those that may be sent, in the order in which
 /// they may leave. A delivery that may no longer be sent ends here, with its reason. After an error all of
 /// it is still to be judged.
-pub async fn judge(app: &App, campaign: &Compiled, worker: i64, taken: &mut Vec<Unjudged>) -> store::Result<Vec<Claim>> {
+pub async fn judge(
+    app: &App,
+    campaign: &Compiled,
+    worker: i64,
+    taken: &mut Vec<Unjudged>,
+) -> store::Result<Vec<Claim>> {
     press::settle(app).await?;
     let now = app.now();
     let ids: Vec<i64> = taken.iter().map(|taken| taken.contact_id).collect();

@@ -189,10 +189,8 @@ impl Survey {
             })
             .collect();
         self.check_defaults(header, &mapping.default, &read_as, context)?;
-        let overheard = Overheard {
-            refusals: self.refusing(header, &read_as, also),
-            consumers: self.consumers(&read_as),
-        };
+        let overheard =
+            Overheard { refusals: self.refusing(header, &read_as, also), consumers: self.consumers(&read_as) };
         let left_out: Vec<String> = (0..header.len())
             .filter(|index| {
                 let column = &self.columns[*index];
