@@ -36,7 +36,7 @@ const AHEAD_SECONDS: f64 = 0.5;
 /// How long to wait when there is nothing to claim, or the database fails.
 const IDLE: Duration = Duration::from_millis(200);
 /// Messages made in one go.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 16;
 
 /// A message, or for whom none can be made and why.
 type Made = Result<Job, (i64, prepare::PrepareError)>;

@@ -154,15 +154,13 @@ impl Post {
                 n = offers.recv_many(&mut fresh, room), if room > 0 && offered && !stopping => offered = n > 0,
                 () = stopped(&mut stop), if !stopping => {}
             }
+            self.waiting.extend(fresh);
+            // Before and after: what campaigns have ready is as much as they may offer at a time.
+            self.take(&mut offers, queue);
             if !stopping {
                 tokio::time::sleep(pace.gather(asks.len() + inbox.len(), out)).await;
             }
-            while self.waiting.len() + fresh.len() < queue
-                && let Ok(job) = offers.try_recv()
-            {
-                fresh.push(job);
-            }
-            self.waiting.extend(fresh);
+            self.take(&mut offers, queue);
             while asks.len() < 4 * WIDEST
                 && let Ok(ask) = inbox.try_recv()
             {
@@ -189,6 +187,15 @@ impl Post {
             }
             self.app.meters.stands(self.waiting.len(), out);
             self.call();
+        }
+    }
+
+    /// Takes what is offered, as far as there is room for it.
+    fn take(&mut self, offers: &mut mpsc::Receiver<Job>, queue: usize) {
+        while self.waiting.len() < queue
+            && let Ok(job) = offers.try_recv()
+        {
+            self.waiting.push_back(job);
         }
     }
 

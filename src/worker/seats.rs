@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -212,10 +215,11 @@ impl Seat {
     async fn wait(&mut self, limit: Duration) -> Result<Option<Job>, NoMore> {
         loop {
             self.ask(0);
-            let Some(next) = self.next.front_mut() else { return Ok(None) };
-            let Ok(given) = timeout(limit, next).await else { return Ok(None) };
-            self.next.pop_front();
-            let job = given.map_err(|_| NoMore)?;
+            if self.next.is_empty() {
+                return Ok(None);
+            }
+            let Ok(given) = timeout(limit, first(&mut self.next)).await else { return Ok(None) };
+            let job = given?;
             if self.may_leave(&job) {
                 return Ok(Some(job));
             }
@@ -324,6 +328,20 @@ impl Seat {
         let since = now - job.turn.first_submitted_at.unwrap_or(now);
         retry::is_given_up(Duration::from_millis(u64::try_from(since).unwrap_or(0)), wait, give_up)
     }
+}
+
+/// The first that is given of what was asked for: the gate need not keep the order.
+async fn first(next: &mut VecDeque<oneshot::Receiver<Job>>) -> Result<Job, NoMore> {
+    poll_fn(|context| {
+        for at in 0..next.len() {
+            if let Poll::Ready(given) = Pin::new(&mut next[at]).poll(context) {
+                next.remove(at);
+                return Poll::Ready(given.map_err(|_| NoMore));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The server's words, without the address that they may repeat: they are written after an erasure too.
