@@ -61,7 +61,7 @@ impl Desk {
     pub fn open(app: App, together: usize) -> Desk {
         let (asks, inbox) = mpsc::channel(QUEUE);
         let (closed, end) = oneshot::channel();
-        let clerk = Clerk { app, together, flushed_in: Duration::ZERO, returning: None };
+        let clerk = Clerk { app, together, waited: Duration::ZERO, returning: None };
         let runtime = Handle::current();
         let work = move || {
             runtime.block_on(clerk.work(inbox));
@@ -130,8 +130,8 @@ struct Clerk {
     app: App,
     /// Requests of one transaction, at most.
     together: usize,
-    /// How long the last commit waited for the disk.
-    flushed_in: Duration,
+    /// How long the last batch waited to begin, and for the disk.
+    waited: Duration,
     /// While the database is away: whoever waits for its return, and applies the journal then.
     returning: Option<JoinHandle<()>>,
 }
@@ -190,9 +190,10 @@ impl Clerk {
         None
     }
 
-    /// Writes a batch. While the disk is slower than the writing, whoever comes in the meantime goes with it, and the
-    /// disk is waited for once; where it is quick, they are better read and answered beside the next commit.
+    /// Writes a batch. As long as a batch is waited for longer than it is written, whoever comes in the meantime goes
+    /// with it; beyond that they are better read and answered beside the next one.
     async fn commit(&mut self, batch: &mut Batch, inbox: &mut mpsc::Receiver<Ask>) -> store::Result<Vec<Pressed>> {
+        let asked = Instant::now();
         let mut tx = self.app.db.write().await?;
         let begun = Instant::now();
         let mut pressed = Vec::new();
@@ -200,13 +201,13 @@ impl Clerk {
         while pressed.len() < batch.presses.len() {
             pressed.extend(press::write_in(&self.app, &mut tx, &batch.presses[pressed.len()..]).await?);
             // Where several write, each locks its people once and in order, or two could wait for each other.
-            if self.app.db.is_sqlite() && begun.elapsed() < self.flushed_in.min(TURN) {
+            if self.app.db.is_sqlite() && begun.elapsed() < self.waited.min(TURN) {
                 batch.fill(inbox, self.together);
             }
         }
         let written = Instant::now();
         tx.commit().await?;
-        self.flushed_in = written.elapsed();
+        self.waited = (begun - asked) + written.elapsed();
         Ok(pressed)
     }
 
