@@ -330,16 +330,24 @@ impl Seat {
     }
 }
 
-/// The first that is given of what was asked for: the gate need not keep the order.
-async fn first(next: &mut VecDeque<oneshot::Receiver<Job>>) -> Result<Job, NoMore> {
+/// The first that is given of what was asked for: the gate need not keep the order. `NoMore` only when nothing that
+/// was given is left.
+async fn first<T>(next: &mut VecDeque<oneshot::Receiver<T>>) -> Result<T, NoMore> {
     poll_fn(|context| {
-        for at in 0..next.len() {
-            if let Poll::Ready(given) = Pin::new(&mut next[at]).poll(context) {
-                next.remove(at);
-                return Poll::Ready(given.map_err(|_| NoMore));
+        let (mut at, mut is_over) = (0, false);
+        while let Some(asked) = next.get_mut(at) {
+            match Pin::new(asked).poll(context) {
+                Poll::Ready(given) => {
+                    next.remove(at);
+                    match given {
+                        Ok(given) => return Poll::Ready(Ok(given)),
+                        Err(_) => is_over = true,
+                    }
+                }
+                Poll::Pending => at += 1,
             }
         }
-        Poll::Pending
+        if is_over { Poll::Ready(Err(NoMore)) } else { Poll::Pending }
     })
     .await
 }
@@ -347,4 +355,22 @@ async fn first(next: &mut VecDeque<oneshot::Receiver<Job>>) -> Result<Job, NoMor
 /// The server's words, without the address that they may repeat: they are written after an erasure too.
 fn kept(reply: &Reply, job: &Job) -> String {
     job.envelope.to.hidden_in(&reply.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_given_is_taken_before_it_is_over() {
+        let (mut gives, mut next): (Vec<_>, VecDeque<_>) = (0..4).map(|_| oneshot::channel::<u32>()).unzip();
+        gives.pop().unwrap().send(7).unwrap();
+        drop(gives.remove(0));
+        assert_eq!(first(&mut next).await.ok(), Some(7));
+        gives.pop().unwrap().send(8).unwrap();
+        assert_eq!(first(&mut next).await.ok(), Some(8));
+        assert!(timeout(Duration::ZERO, first(&mut next)).await.is_err());
+        drop(gives);
+        assert!(first(&mut next).await.is_err());
+    }
 }
