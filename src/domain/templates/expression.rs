@@ -155,6 +155,17 @@ impl Walk<'_> {
             return Err(TagError::new(self.tokens[self.at].offset, message));
         };
         self.at += 1;
+        // The engine takes what stands behind a test for its argument, brackets or not.
+        let is_argument = match self.token(0) {
+            Some(Token::Text(_) | Token::Number(_)) => true,
+            Some(Token::Sign(sign)) => ["+", "-", "[", "{"].contains(sign),
+            Some(Token::Name(word)) => !["and", "or", "else", "is"].contains(&word.as_str()),
+            None => false,
+        };
+        if is_argument {
+            let message = format!("nothing but `and`, `or`, `else` or a sign can follow `{name}`");
+            return Err(TagError::new(self.tokens[self.at].offset, message));
+        }
         self.arguments(name, arguments, arguments)
     }
 

@@ -248,6 +248,17 @@ fn tag_like() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|v| v.concat())
 }
 
+/// The engine takes it for the test's argument, and says so when the mail goes out.
+#[test]
+fn nothing_stands_behind_a_test() {
+    for behind in ["not", "not true", "contact.company", "'x'", "5", "- 5", "['a']", "if true", "in 'x'"] {
+        let source = format!("{{{{ contact.company is defined {behind} }}}}");
+        assert!(scan(&source, false).is_err(), "{source}");
+    }
+    assert_eq!(render("{{ 'a' if contact.company is defined and true else 'b' }}"), "a");
+    assert_eq!(render("{{ 'a' if (contact.company is not containing('x')) == true else 'b' }}"), "a");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     #[test]
