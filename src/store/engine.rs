@@ -140,7 +140,7 @@ impl Db {
             .row_buffer_size(ROWS)
             .disable_statement_logging()
             .pragma("temp_store", "memory")
-            .pragma("cache_size", "-32768")
+            .pragma("cache_size", "-8192")
             // What many change is then carried into the file once for all of them, and not every few milliseconds.
             .pragma("wal_autocheckpoint", "8000")
             .pragma("journal_size_limit", "67108864");
