@@ -29,9 +29,9 @@ pub struct Parts<'a> {
     /// Subject, any Unicode text without line break.
     pub subject: &'a str,
     /// The plain text.
-    pub text: &'a str,
+    pub text: Text<'a>,
     /// The HTML; without it the message is plain text only.
-    pub html: Option<Html<'a>>,
+    pub html: Option<Text<'a>>,
     /// The language of the text.
     pub lang: Lang,
     /// Date of the message.
@@ -44,13 +44,13 @@ pub struct Parts<'a> {
     pub test: bool,
 }
 
-/// An HTML part.
+/// The text of a part.
 #[derive(Debug, Clone, Copy)]
-pub enum Html<'a> {
-    /// As a browser reads it.
+pub enum Text<'a> {
+    /// As it is read.
     Plain(&'a str),
-    /// In quoted-printable already, as [`quoted::push`] writes it: then the text part is written so too.
-    Quoted(&'a str),
+    /// In quoted-printable already, as [`quoted::push`] writes it, in pieces.
+    Quoted(&'a [&'a str]),
 }
 
 /// What stream a message belongs to.
@@ -117,12 +117,12 @@ pub fn compose(parts: &Parts) -> Result<Vec<u8>, ComposeError> {
 
 /// [`compose`], into a buffer that is empty and may have served before.
 pub fn compose_into(mut out: Vec<u8>, parts: &Parts) -> Result<Vec<u8>, ComposeError> {
-    let html = parts.html.map_or(0, |html| match html {
-        Html::Plain(html) => html.len() * 4 / 3,
-        Html::Quoted(html) => html.len(),
-    });
+    let room = |text: Text| match text {
+        Text::Plain(text) => text.len() * 4 / 3,
+        Text::Quoted(pieces) => pieces.iter().map(|piece| piece.len()).sum(),
+    };
     // Room for the headers, and for the signatures that a signer puts before them.
-    out.reserve(4096 + 2 * parts.text.len() + html);
+    out.reserve(4096 + room(parts.text) + parts.html.map_or(0, room));
     push_mailbox(&mut out, "From", parts.from.name, parts.from.address)?;
     push_mailbox(&mut out, "To", parts.to.name, parts.to.address)?;
     if let Some(reply_to) = parts.reply_to {
@@ -166,7 +166,7 @@ fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeE
 /// The rest of the header and the body, in quoted-printable or base64 always (rules H-1).
 fn push_body(out: &mut Vec<u8>, parts: &Parts) {
     let Some(html) = parts.html else {
-        push_part(out, "plain", Html::Plain(parts.text));
+        push_part(out, "plain", parts.text);
         if !out.ends_with(b"\r\n") {
             out.extend_from_slice(b"\r\n");
         }
@@ -174,15 +174,7 @@ fn push_body(out: &mut Vec<u8>, parts: &Parts) {
     };
     let boundary = boundary(parts.message_id);
     push_all(out, &["Content-Type: multipart/alternative; boundary=\"", &boundary, "\"\r\n\r\n"]);
-    let mut quoted = String::new();
-    let text = match html {
-        Html::Plain(_) => Html::Plain(parts.text),
-        Html::Quoted(_) => {
-            quoted::push(&mut quoted, parts.text);
-            Html::Quoted(&quoted)
-        }
-    };
-    for (subtype, part) in [("plain", text), ("html", html)] {
+    for (subtype, part) in [("plain", parts.text), ("html", html)] {
         push_all(out, &["--", &boundary, "\r\n"]);
         push_part(out, subtype, part);
         // The line end before a boundary belongs to the boundary.
@@ -191,21 +183,22 @@ fn push_body(out: &mut Vec<u8>, parts: &Parts) {
     push_all(out, &["--", &boundary, "--\r\n"]);
 }
 
-fn push_part(out: &mut Vec<u8>, subtype: &str, part: Html) {
+fn push_part(out: &mut Vec<u8>, subtype: &str, part: Text) {
     push_all(out, &["Content-Type: text/", subtype, "; charset=utf-8\r\nContent-Transfer-Encoding: "]);
     match part {
-        Html::Plain(text) if !quoted::suits(text) => {
+        Text::Plain(text) if !quoted::suits(text) => {
             out.extend_from_slice(b"base64\r\n\r\n");
             push_base64(out, text);
         }
-        Html::Plain(text) => {
+        Text::Plain(text) => {
             let mut encoded = String::new();
             quoted::push(&mut encoded, text);
             push_all(out, &["quoted-printable\r\n\r\n", &encoded]);
             quoted::finish(out);
         }
-        Html::Quoted(encoded) => {
-            push_all(out, &["quoted-printable\r\n\r\n", encoded]);
+        Text::Quoted(pieces) => {
+            push_all(out, &["quoted-printable\r\n\r\n"]);
+            push_all(out, pieces);
             quoted::finish(out);
         }
     }

@@ -8,7 +8,12 @@ use std::{
 use jiff::civil::Date;
 
 use super::{Frozen, Injected, footer};
-use crate::domain::{contacts::SourceKind, eligibility::Basis, lang::Lang, templates::Transfer};
+use crate::domain::{
+    contacts::SourceKind,
+    eligibility::Basis,
+    lang::Lang,
+    templates::{Lines, Print, RenderError, Sheet, Transfer},
+};
 
 /// So many different footers are kept; with more of them all are made anew.
 const KEPT: usize = 1_000;
@@ -22,11 +27,11 @@ pub(super) struct Footers {
     made: Mutex<HashMap<Key, Arc<Parts>>>,
 }
 
-/// A footer for one person.
-pub(super) struct Footer {
-    /// Encoded.
-    pub(super) html: String,
-    pub(super) text: String,
+/// A footer for one person: shared words, and that person's links.
+pub(super) struct Footer<'l> {
+    parts: Arc<Parts>,
+    links: [Option<&'l str>; LINKS],
+    transfer: Transfer,
 }
 
 /// Everything that the words of a footer depend on.
@@ -43,8 +48,11 @@ struct Key {
 /// Words with addresses between them.
 #[derive(Debug)]
 struct Parts {
+    /// Encoded.
     html: Vec<Part>,
     text: Vec<Part>,
+    /// The text, to be encoded.
+    lines: Lines<usize>,
 }
 
 #[derive(Debug)]
@@ -80,13 +88,19 @@ impl Footers {
         Footers { transfer, made: Mutex::default() }
     }
 
-    pub(super) fn of(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Footer {
+    pub(super) fn of<'l>(
+        &self,
+        frozen: &Frozen,
+        country: Option<&str>,
+        injected: &Injected<'l>,
+        lang: Lang,
+    ) -> Footer<'l> {
         let links = links(injected);
+        let footer = |parts| Footer { parts, links, transfer: self.transfer };
         if injected.source.is_some_and(|source| source.contains(PLACE)) {
             let paragraphs = footer::paragraphs(frozen, country, injected, lang);
-            let mut html = String::new();
-            (self.transfer)(&mut html, &footer::html(&paragraphs, lang));
-            return Footer { html, text: footer::text(&paragraphs) };
+            let whole = |text| vec![Part::Words(text)];
+            return footer(self.parts(whole(footer::html(&paragraphs, lang)), whole(footer::text(&paragraphs))));
         }
         let key = Key {
             lang,
@@ -99,36 +113,18 @@ impl Footers {
             links: links.map(|link| link.is_some()),
         };
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let parts = made.unwrap_or_else(|| {
-            let parts = Arc::new(self.make(frozen, country, injected, lang));
+        footer(made.unwrap_or_else(|| {
+            let parts = self.make(frozen, country, injected, lang);
             let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
             if made.len() >= KEPT {
                 made.clear();
             }
             made.insert(key, Arc::clone(&parts));
             parts
-        });
-        let (mut html, mut text) = (String::with_capacity(4096), String::with_capacity(2048));
-        for part in &parts.html {
-            match part {
-                Part::Words(words) => html.push_str(words),
-                Part::Link(n) => {
-                    let mut escaped = String::with_capacity(160);
-                    footer::push_escaped(&mut escaped, links[*n].unwrap_or_default());
-                    (self.transfer)(&mut html, &escaped);
-                }
-            }
-        }
-        for part in &parts.text {
-            text.push_str(match part {
-                Part::Words(words) => words,
-                Part::Link(n) => links[*n].unwrap_or_default(),
-            });
-        }
-        Footer { html, text }
+        }))
     }
 
-    fn make(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Parts {
+    fn make(&self, frozen: &Frozen, country: Option<&str>, injected: &Injected<'_>, lang: Lang) -> Arc<Parts> {
         let places: Vec<String> = (0..LINKS).map(|n| format!("{PLACE}{n}")).collect();
         let place = |n: usize, link: Option<&str>| link.map(|_| places[n].as_str());
         let [unsubscribe, preferences, why, view] = links(injected);
@@ -140,7 +136,10 @@ impl Footers {
             ..*injected
         };
         let paragraphs = footer::paragraphs(frozen, country, &injected, lang);
-        let mut html = split(&footer::html(&paragraphs, lang));
+        self.parts(split(&footer::html(&paragraphs, lang)), split(&footer::text(&paragraphs)))
+    }
+
+    fn parts(&self, mut html: Vec<Part>, text: Vec<Part>) -> Arc<Parts> {
         for part in &mut html {
             if let Part::Words(words) = part {
                 let mut encoded = String::new();
@@ -148,7 +147,49 @@ impl Footers {
                 *words = encoded;
             }
         }
-        Parts { html, text: split(&footer::text(&paragraphs)) }
+        let sheet = text.iter().map(|part| match part {
+            Part::Words(words) => Ok(words.clone()),
+            Part::Link(n) => Err(*n),
+        });
+        let lines = Lines::of(Sheet::of_parts(sheet), self.transfer);
+        Arc::new(Parts { html, text, lines })
+    }
+}
+
+impl Footer<'_> {
+    /// In HTML, encoded.
+    pub(super) fn html(&self) -> String {
+        let (mut html, mut escaped) = (String::with_capacity(4096), String::with_capacity(160));
+        for part in &self.parts.html {
+            match part {
+                Part::Words(words) => html.push_str(words),
+                Part::Link(n) => {
+                    escaped.clear();
+                    footer::push_escaped(&mut escaped, self.link(*n));
+                    (self.transfer)(&mut html, &escaped);
+                }
+            }
+        }
+        html
+    }
+
+    /// As text.
+    pub(super) fn text(&self) -> String {
+        let text = self.parts.text.iter().map(|part| match part {
+            Part::Words(words) => words,
+            Part::Link(n) => self.link(*n),
+        });
+        text.collect()
+    }
+
+    /// As text, tidy and encoded.
+    pub(super) fn encoded_text(&self) -> Result<String, RenderError> {
+        let filled = self.parts.lines.fill(|n| Print::Text(self.link(*n).into()), |_| None)?;
+        Ok(filled.to_string())
+    }
+
+    fn link(&self, n: usize) -> &str {
+        self.links[n].unwrap_or_default()
     }
 }
 

@@ -21,11 +21,13 @@ mod wording;
 pub use freeze::freeze;
 pub use lint::{Finding, Level};
 
+use std::borrow::Cow;
+
 use jiff::civil::Date;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
-use footers::Footers;
+use footers::{Footer, Footers};
 
 use super::{
     campaigns::CampaignKind,
@@ -33,7 +35,7 @@ use super::{
     eligibility::Basis,
     lang::Lang,
     merge::MergeContact,
-    templates::{self, Encoded, Engine, Escape, MAX_VALUE_CHARS, RenderError, Transfer},
+    templates::{self, Encoded, Engine, Escape, Filled, Lines, MAX_VALUE_CHARS, Print, RenderError, Sheet, Transfer},
 };
 
 /// On whose behalf we write, as configured (FR-4, GD-3, US-2, CA-5).
@@ -139,24 +141,24 @@ pub struct Rendered {
     pub text: String,
 }
 
-/// A message on its way to MIME: what [`Rendered`] says, its HTML encoded already where it can be.
+/// A message on its way to MIME: what [`Rendered`] says, its parts encoded already where they can be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Printed {
+pub struct Printed<'m> {
     /// As in [`Rendered`].
     pub subject: String,
     /// The HTML part.
-    pub html: Html,
-    /// As in [`Rendered`].
-    pub text: String,
+    pub html: Part<'m>,
+    /// The text part, encoded like the HTML part or not.
+    pub text: Part<'m>,
 }
 
-/// An HTML part.
+/// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Html {
-    /// As a browser reads it.
+pub enum Part<'m> {
+    /// As it is read.
     Plain(String),
     /// As it goes over the wire, in the encoding that [`Message::encoded_by`] was given.
-    Encoded(String),
+    Encoded(Filled<'m>),
 }
 
 /// Why a person got the message, in the sentence that it carried (GD-1).
@@ -177,7 +179,58 @@ pub struct Message {
     /// What is the same for everybody.
     common: Value,
     /// Prints the HTML part in its encoding.
-    stencils: Option<(Engine, Footers)>,
+    stencils: Option<Stencils>,
+}
+
+/// What prints the HTML part in its encoding.
+#[derive(Debug)]
+struct Stencils {
+    engine: Engine,
+    footers: Footers,
+    transfer: Transfer,
+    /// All of the message, where it only prints fields: nine campaigns of ten, for a fifth of the work.
+    sheets: Option<Sheets>,
+}
+
+#[derive(Debug)]
+struct Sheets {
+    subject: Sheet<Field>,
+    text: Lines<Field>,
+    html: Sheet<Field>,
+}
+
+/// What a sheet can print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    /// By its name.
+    Contact(&'static str),
+    ProductName,
+    ProductSlug,
+    SenderName,
+    SenderEmail,
+    CampaignSlug,
+    Subject,
+    Banner,
+    Footer,
+    Pixel,
+}
+
+impl Field {
+    fn find(root: &str, name: &str) -> Option<Field> {
+        Some(match (root, name) {
+            ("contact", name) => Field::Contact(MergeContact::FIELDS.iter().find(|field| **field == name)?),
+            ("product", "name") => Field::ProductName,
+            ("product", "slug") => Field::ProductSlug,
+            ("sender", "name") => Field::SenderName,
+            ("sender", "email") => Field::SenderEmail,
+            ("campaign", "slug") => Field::CampaignSlug,
+            ("campaign", "subject") => Field::Subject,
+            ("ouinon", "banner") => Field::Banner,
+            ("ouinon", "footer") => Field::Footer,
+            ("ouinon", "pixel") => Field::Pixel,
+            _ => return None,
+        })
+    }
 }
 
 impl Message {
@@ -204,7 +257,8 @@ impl Message {
         self.stencils = templates::stencil(&self.frozen.html, transfer).and_then(|stencil| {
             let mut engine = Engine::of_stencils(transfer);
             engine.add("body", Escape::Html, &stencil).ok()?;
-            Some((engine, Footers::new(transfer)))
+            let (footers, sheets) = (Footers::new(transfer), Sheets::read(&self.frozen, transfer));
+            Some(Stencils { engine, footers, transfer, sheets })
         });
         self
     }
@@ -232,22 +286,79 @@ impl Message {
 
     /// The message for one person, to be sent: the same words, with the work done that need not wait
     /// for a person. Errors: as [`Message::render`].
-    pub fn print(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Printed, RenderError> {
-        let plain = |Rendered { subject, html, text }| Printed { subject, html: Html::Plain(html), text };
+    pub fn print(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Printed<'_>, RenderError> {
+        let plain =
+            |Rendered { subject, html, text }| Printed { subject, html: Part::Plain(html), text: Part::Plain(text) };
         // A question is put to few, and not as fast: its words are not prepared.
-        let Some((engine, footers)) = self.stencils.as_ref().filter(|_| injected.answer_url.is_none()) else {
+        let Some(stencils) = self.stencils.as_ref().filter(|_| injected.answer_url.is_none()) else {
             return self.render(contact, injected).map(plain);
         };
         let lang = self.frozen.lang(contact);
-        let footer = footers.of(&self.frozen, contact.get("country"), injected, lang);
-        let words = self.words(contact, injected)?;
-        let html = match words.html(engine, Value::from_object(Encoded(footer.html))) {
-            // Encoded it is longer: only its own length counts.
-            Err(RenderError::TooLong) => return self.render(contact, injected).map(plain),
-            html => html?,
+        let footer = stencils.footers.of(&self.frozen, contact.get("country"), injected, lang);
+        let printed = match &stencils.sheets {
+            Some(sheets) => self.fill(sheets, contact, injected, &footer, lang),
+            None => self.run(stencils, contact, injected, &footer),
         };
-        let text = words.text(&self.engine, Value::from(footer.text))?;
-        Ok(Printed { subject: words.subject, html: Html::Encoded(html), text })
+        match printed {
+            // Encoded it is longer: only its own length counts.
+            Err(RenderError::TooLong) => self.render(contact, injected).map(plain),
+            printed => printed,
+        }
+    }
+
+    fn run(
+        &self,
+        stencils: &Stencils,
+        contact: &MergeContact,
+        injected: &Injected<'_>,
+        footer: &Footer<'_>,
+    ) -> Result<Printed<'_>, RenderError> {
+        let words = self.words(contact, injected)?;
+        let html = words.html(&stencils.engine, Value::from_object(Encoded(footer.html())))?;
+        let text = words.text(&self.engine, Value::from(footer.text()))?;
+        let mut encoded = String::new();
+        (stencils.transfer)(&mut encoded, &text);
+        let (html, text) = (Part::Encoded(html.into()), Part::Encoded(encoded.into()));
+        Ok(Printed { subject: words.subject, html, text })
+    }
+
+    fn fill<'m>(
+        &self,
+        sheets: &'m Sheets,
+        contact: &MergeContact,
+        injected: &Injected<'_>,
+        footer: &Footer<'_>,
+        lang: Lang,
+    ) -> Result<Printed<'m>, RenderError> {
+        let frozen = &self.frozen;
+        let value = |field: &Field, subject| {
+            Print::Text(Cow::Borrowed(match *field {
+                Field::Contact(field) => cut(contact.get(field).unwrap_or_default()),
+                Field::ProductName => &frozen.product_name,
+                Field::ProductSlug => &frozen.product,
+                Field::SenderName => &frozen.sender_name,
+                Field::SenderEmail => &frozen.sender_email,
+                Field::CampaignSlug => &frozen.campaign,
+                Field::Subject => subject,
+                Field::Banner | Field::Footer | Field::Pixel => "",
+            }))
+        };
+        let subject = sheets.subject.fill(|field| value(field, ""))?.to_string();
+        let subject = clean_subject(&subject, injected.test)?;
+        let html = sheets.html.fill(|field| match field {
+            Field::Banner => Print::Safe(footer::banner_html(injected.test, lang).into()),
+            Field::Footer => Print::Encoded(footer.html().into()),
+            Field::Pixel => Print::Safe(footer::pixel(injected.tracks.pixel_url).into()),
+            field => value(field, &subject),
+        })?;
+        let ready = footer.encoded_text()?;
+        let of_text = |field: &Field| match field {
+            Field::Banner => Print::Text(footer::banner_text(injected.test, lang).into()),
+            Field::Footer => Print::Text(footer.text().into()),
+            field => value(field, &subject),
+        };
+        let text = sheets.text.fill(of_text, |field| (*field == Field::Footer).then_some(ready.as_str()))?;
+        Ok(Printed { subject, html: Part::Encoded(html), text: Part::Encoded(text) })
     }
 
     fn words(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Words, RenderError> {
@@ -265,6 +376,16 @@ impl Message {
             pixel => Value::from_safe_string(footer::pixel(injected.tracks.pixel_url)),
         };
         Ok(Words { subject, values, tracks, test: injected.test, lang: frozen.lang(contact) })
+    }
+}
+
+impl Sheets {
+    fn read(frozen: &Frozen, transfer: Transfer) -> Option<Sheets> {
+        Some(Sheets {
+            subject: Sheet::read(&frozen.subject, Escape::None, None, Field::find)?,
+            text: Lines::of(Sheet::read(&frozen.text, Escape::None, None, Field::find)?, transfer),
+            html: Sheet::read(&frozen.html, Escape::Html, Some(transfer), Field::find)?,
+        })
     }
 }
 
@@ -305,13 +426,18 @@ fn campaign(frozen: &Frozen, subject: &str) -> Value {
     context! { slug => frozen.campaign.as_str(), subject => subject }
 }
 
-/// A missing field is empty text; a field longer than any name is cut.
+/// A missing field is empty text.
 fn merge_value(value: Option<&str>) -> Value {
-    let value = value.unwrap_or_default();
-    match value.char_indices().nth(MAX_VALUE_CHARS) {
-        Some((cut, _)) => Value::from(&value[..cut]),
-        None => Value::from(value),
+    Value::from(cut(value.unwrap_or_default()))
+}
+
+/// A field longer than any name is cut.
+fn cut(value: &str) -> &str {
+    // Characters are no more than bytes.
+    if value.len() <= MAX_VALUE_CHARS {
+        return value;
     }
+    value.char_indices().nth(MAX_VALUE_CHARS).map_or(value, |(cut, _)| &value[..cut])
 }
 
 /// One line without control characters; CR, LF and NUL are refused (H07).

@@ -9,12 +9,16 @@ mod engine;
 mod expression;
 mod filters;
 mod lexer;
+mod lines;
 mod scan;
+mod sheet;
 mod stencil;
 
 pub(crate) use engine::escape_html;
 pub use engine::{Encoded, Engine, Escape, RenderError};
+pub use lines::Lines;
 pub use scan::{Piece, Scan, Tag, TagError, TagKind, scan};
+pub use sheet::{Filled, Print, Sheet};
 pub use stencil::{Transfer, stencil};
 
 use super::merge::MergeContact;

@@ -20,7 +20,7 @@ use crate::{
         tokens::{Purpose as TokenPurpose, Token},
     },
     mail::{
-        compose::{ComposeError, FeedbackId, Html, List, Mailbox, Parts, Purpose, compose_into},
+        compose::{ComposeError, FeedbackId, List, Mailbox, Parts, Purpose, Text, compose_into},
         smtp::Envelope,
     },
     pipeline::compile::Compiled,
@@ -55,7 +55,7 @@ pub struct Prepared {
 }
 
 /// Makes the message of a claim.
-pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Job, PrepareError> {
+pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp) -> Result<Box<Job>, PrepareError> {
     // It was read when the facts were.
     let to = match &claim.person.address {
         Some(address) => address.clone(),
@@ -63,7 +63,7 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
     };
     let permit = Permit { basis: claim.basis, tracking: claim.tracking, consent: claim.person.tracking };
     let message = Draft::new(app, campaign, &claim.contact, permit, Copy::Real)?.sign(&to, now)?;
-    Ok(Job {
+    Ok(Box::new(Job {
         campaign: Arc::clone(campaign),
         contact_id: claim.contact.id,
         address_hash: claim.contact.address_hash,
@@ -75,7 +75,7 @@ pub fn prepare(app: &App, campaign: &Arc<Compiled>, claim: Claim, now: Timestamp
         tracking: claim.tracking,
         envelope: Envelope { from: Some(campaign.file.from.address.clone()), to },
         message,
-    })
+    }))
 }
 
 /// What a message is made for.
@@ -204,10 +204,8 @@ impl<'a> Draft<'a> {
             CampaignKind::Service => Purpose::Service,
             CampaignKind::Marketing | CampaignKind::Repermission => Purpose::Marketing(list),
         };
-        let html = match &printed.html {
-            content::Html::Plain(html) => Html::Plain(html),
-            content::Html::Encoded(html) => Html::Quoted(html),
-        };
+        let (mut of_text, mut of_html) = (Vec::new(), Vec::new());
+        let (text, html) = (part(&printed.text, &mut of_text), part(&printed.html, &mut of_html));
         let feedback_id = feedback_id(self.app, campaign)?;
         let message_id = message_id(&self.token, file.from.address.domain());
         let parts = Parts {
@@ -216,7 +214,7 @@ impl<'a> Draft<'a> {
             to: mailbox("", to),
             reply_to: file.reply_to.as_ref().map(|r| mailbox(&r.name, &r.address)),
             subject: &printed.subject,
-            text: &printed.text,
+            text,
             html: Some(html),
             lang: campaign.message.frozen().lang(&self.merge),
             date: now,
@@ -230,6 +228,17 @@ impl<'a> Draft<'a> {
             bytes.splice(..0, signatures);
         }
         Ok(bytes)
+    }
+}
+
+/// `pieces` is where its pieces are put together.
+fn part<'a>(part: &'a content::Part<'a>, pieces: &'a mut Vec<&'a str>) -> Text<'a> {
+    match part {
+        content::Part::Plain(text) => Text::Plain(text),
+        content::Part::Encoded(text) => {
+            pieces.extend(text.pieces());
+            Text::Quoted(pieces)
+        }
     }
 }
 
