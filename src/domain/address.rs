@@ -47,10 +47,14 @@ impl Address {
         if local.is_empty() {
             return Err(AddressError::Shape);
         }
-        let local: String = local.nfc().collect::<String>().to_lowercase().nfc().collect();
+        // ASCII is in its normal form already.
+        let local = match local.is_ascii() {
+            true => local.to_ascii_lowercase(),
+            false => local.nfc().collect::<String>().to_lowercase().nfc().collect(),
+        };
         check_local(&local)?;
         let domain = normalise_domain(domain).ok_or(AddressError::Domain)?;
-        Ok(Address { at: local.len(), text: format!("{local}@{domain}") })
+        Ok(Address { at: local.len(), text: [&local, "@", &domain].concat() })
     }
 
     /// The whole address.
@@ -70,6 +74,9 @@ impl Address {
 
     /// A text without this address, in whatever case it stands there.
     pub fn hidden_in(&self, text: &str) -> String {
+        if !text.contains('@') {
+            return text.to_owned();
+        }
         let address = self.as_str().to_ascii_lowercase();
         let lower = text.to_ascii_lowercase();
         let mut out = String::with_capacity(text.len());
@@ -113,7 +120,10 @@ pub fn normalise_domain(domain: &str) -> Option<String> {
 /// cover a whole top-level domain (SUP-4).
 pub fn normalise_labels(domain: &str) -> Option<String> {
     // IDNA lowers the case of the rest, which Unicode's own lowering would not do alike (final sigma).
-    let lower = domain.nfc().collect::<String>().to_ascii_lowercase();
+    let lower = match domain.is_ascii() {
+        true => domain.to_ascii_lowercase(),
+        false => domain.nfc().collect::<String>().to_ascii_lowercase(),
+    };
     // ASCII names need no IDNA, but what claims to be an A-label must be one. IDNA's own limit on
     // the whole length is shorter than DATA-1's, and its ban of "--" in third place hits real names.
     let ascii = if lower.is_ascii() && !lower.split('.').any(|label| label.starts_with("xn--")) {

@@ -70,12 +70,15 @@ pub struct InvalidToken;
 #[derive(Clone)]
 pub struct TokenKeys {
     signing: u8,
-    keys: Vec<(u8, Vec<u8>)>,
+    /// Each with its hash begun: a message has several links.
+    keys: Vec<(u8, Hmac<Sha256>)>,
 }
 
 impl TokenKeys {
     /// `signing` is the id of the key that signs; it must be among `keys`.
     pub fn new(signing: u8, keys: Vec<(u8, Vec<u8>)>) -> Option<TokenKeys> {
+        let begun = |key: Vec<u8>| Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
+        let keys: Vec<_> = keys.into_iter().map(|(id, key)| (id, begun(key))).collect();
         keys.iter().any(|(id, _)| *id == signing).then_some(TokenKeys { signing, keys })
     }
 
@@ -124,8 +127,8 @@ impl TokenKeys {
         })
     }
 
-    fn key(&self, id: u8) -> Option<&[u8]> {
-        self.keys.iter().find(|(k, _)| *k == id).map(|(_, key)| key.as_slice())
+    fn key(&self, id: u8) -> Option<&Hmac<Sha256>> {
+        self.keys.iter().find(|(k, _)| *k == id).map(|(_, key)| key)
     }
 }
 
@@ -143,8 +146,8 @@ fn decode(text: &str) -> Option<[u8; PAYLOAD + SIGNATURE]> {
     (whole && bytes[0] == VERSION).then_some(bytes)
 }
 
-fn mac(key: &[u8], payload: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+fn mac(key: &Hmac<Sha256>, payload: &[u8]) -> Hmac<Sha256> {
+    let mut mac = key.clone();
     mac.update(payload);
     mac
 }

@@ -83,11 +83,15 @@ pub(super) fn push_mailbox(
 }
 
 fn checked<'a>(name: &'static str, value: &'a str) -> Result<&'a str, HeaderError> {
-    if value.contains(['\r', '\n', '\0']) { Err(HeaderError::LineBreak(name)) } else { Ok(value) }
+    if memchr::memchr3(b'\r', b'\n', 0, value.as_bytes()).is_some() {
+        Err(HeaderError::LineBreak(name))
+    } else {
+        Ok(value)
+    }
 }
 
 fn words_fit(value: &str) -> bool {
-    value.split(' ').all(|word| word.len() <= WORD)
+    value.len() <= WORD || value.split(' ').all(|word| word.len() <= WORD)
 }
 
 /// A header field being written.

@@ -1,5 +1,7 @@
 //! Reads SMTP replies off a stream of bytes (RFC 5321 section 4.2), whatever the bytes are.
 
+use std::ops::Range;
+
 use crate::domain::replies::{Reply, split_enhanced};
 
 /// Longest reply line taken, its end included; RFC 5321 section 4.5.3.1.5 says 512.
@@ -51,7 +53,7 @@ impl ReplyBuffer {
     /// The next whole reply, if it is there.
     pub fn take(&mut self) -> Result<Option<Lines>, ReplyError> {
         while let Some(line) = self.take_line()? {
-            let (code, more, text) = parse_line(&line)?;
+            let (code, more, text) = parse_line(&self.bytes[line])?;
             let reply = self.partial.get_or_insert_with(|| Lines { code, texts: Vec::new() });
             if reply.code != code {
                 return Err(ReplyError::NotAReply);
@@ -67,8 +69,9 @@ impl ReplyBuffer {
         Ok(None)
     }
 
-    fn take_line(&mut self) -> Result<Option<Vec<u8>>, ReplyError> {
-        let found = self.bytes[self.searched..].iter().position(|b| *b == b'\n').map(|i| self.searched + i);
+    /// Where the next line stands, without its end.
+    fn take_line(&mut self) -> Result<Option<Range<usize>>, ReplyError> {
+        let found = memchr::memchr(b'\n', &self.bytes[self.searched..]).map(|i| self.searched + i);
         let length = found.map_or(self.bytes.len(), |end| end + 1) - self.start;
         if length > MAX_LINE {
             return Err(ReplyError::LineTooLong);
@@ -79,8 +82,8 @@ impl ReplyBuffer {
             self.searched = self.bytes.len();
             return Ok(None);
         };
-        let line = &self.bytes[self.start..end];
-        let line = line.strip_suffix(b"\r").unwrap_or(line).to_vec();
+        let has_return = self.bytes[self.start..end].ends_with(b"\r");
+        let line = self.start..end - usize::from(has_return);
         self.start = end + 1;
         self.searched = self.start;
         Ok(Some(line))
@@ -100,7 +103,9 @@ fn parse_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
         _ => return Err(ReplyError::NotAReply),
     };
     let text = String::from_utf8_lossy(text);
-    Ok((code, more, text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
+    let is_plain = text.bytes().all(|b| (b' '..=b'~').contains(&b));
+    let tidy = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok((code, more, if is_plain { text.into_owned() } else { tidy(&text) }))
 }
 
 impl From<Lines> for Reply {
