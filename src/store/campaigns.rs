@@ -74,12 +74,12 @@ const FINISH: Sql = Sql::twin(
      WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL
      AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued')
      AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred')
-     AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+     AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
     "UPDATE campaign SET state = 'finished', finished_at = $2, changed_at = $2
      WHERE id = $1 AND state = 'running' AND enqueued_at IS NOT NULL
      AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
      AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
-     AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+     AND NOT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
 );
 const LOCK: Sql =
     Sql::twin("SELECT state FROM campaign WHERE id = $1", "SELECT state FROM campaign WHERE id = $1 FOR SHARE");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::{
@@ -39,7 +39,7 @@ pub struct Decided {
 }
 
 /// A claimed delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Claimed {
     /// Key of the contact.
     pub contact_id: i64,
@@ -238,14 +238,14 @@ const CANCEL_DEFERRED: Sql = Sql::twin(
 const IS_OPEN: Sql = Sql::twin(
     "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued')
      OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred')
-     OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+     OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
     "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
-     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
 );
 const IN_HAND: Sql = Sql::twin(
-    "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
-    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+    "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
+    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
 );
 const FAIL: Sql = Sql::same(
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
@@ -253,11 +253,11 @@ const FAIL: Sql = Sql::same(
 );
 const ABANDON_CLAIMED: Sql = Sql::same(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
-     WHERE worker_id = $1 AND state = 'claimed' AND state IN ('claimed', 'submitting')",
+     WHERE worker_id = $1 AND state = 'claimed'",
 );
 const ABANDON_SUBMITTING: Sql = Sql::same(
     "UPDATE delivery SET state = 'unknown', worker_id = NULL, ended_at = $2
-     WHERE worker_id = $1 AND state = 'submitting' AND state IN ('claimed', 'submitting')",
+     WHERE worker_id = $1 AND state = 'submitting'",
 );
 const CANCEL: Sql = Sql::same(
     "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2

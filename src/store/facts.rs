@@ -26,27 +26,45 @@ const ASKED: Sql = Sql::twin(
     "SELECT address_hash, asked_at FROM repermission_ask WHERE product = $1
      AND address_hash IN (SELECT decode(value, 'hex') FROM json_array_elements_text(CAST($2 AS json)))",
 );
-// A contact in the order of the fields of `Contact`, its version, and how many consent events it has.
-const MARKED: Sql = Sql::twin(
+// A contact in the order of the fields of `Contact`, its version, how many consent events it has, when it was asked,
+// whether any refusal names it, and the day of its last open; then whether any refusal names a domain, or comes from
+// another's list of hashes. What hardly anybody has is then read of those who have it.
+const KNOWN: Sql = Sql::twin(
     "SELECT json_group_array(json_array(json_array(id, address, hex(address_hash), kind, address_kind, legal_form, relationship, first_name, last_name, company,
      job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed, similar_offer,
      same_entity, refusal_offered, relationship_end, last_activity, last_activity_at, paused_until, created_at, changed_at),
-     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id))) FROM contact
+     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     EXISTS (SELECT 1 FROM suppression WHERE address_hash = contact.address_hash AND lifted_at IS NULL),
+     (SELECT day FROM last_open WHERE address_hash = contact.address_hash))),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE domain <> '')),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
      WHERE id IN (SELECT value FROM json_each($1))",
     "SELECT CAST(COALESCE(json_agg(json_build_array(json_build_array(id, address, encode(address_hash, 'hex'), kind, address_kind, legal_form, relationship, first_name, last_name, company,
      job_title, country, regime, language, time_zone, source, source_kind, collected_at, informed, similar_offer,
      same_entity, refusal_offered, relationship_end, last_activity, last_activity_at, paused_until, created_at, changed_at),
-     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id))), '[]') AS TEXT) FROM contact
+     version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     EXISTS (SELECT 1 FROM suppression WHERE address_hash = contact.address_hash AND lifted_at IS NULL),
+     (SELECT day FROM last_open WHERE address_hash = contact.address_hash))), '[]') AS TEXT),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE domain <> '')),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
      WHERE id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json))))",
 );
+// Of each its mark, when it was asked, and whether any refusal names it; and whether any names a domain, or comes
+// from another's list of hashes.
 const RECHECK: Sql = Sql::twin(
     "SELECT json_group_array(json_array(id, version, (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
-     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2))),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     EXISTS (SELECT 1 FROM suppression WHERE address_hash = contact.address_hash AND lifted_at IS NULL))),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE domain <> '')),
      (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
      WHERE id IN (SELECT value FROM json_each($1))",
     "SELECT CAST(COALESCE(json_agg(json_build_array(id, version,
      (SELECT COUNT(*) FROM consent WHERE contact_id = contact.id),
-     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2))), '[]') AS TEXT),
+     (SELECT asked_at FROM repermission_ask WHERE address_hash = contact.address_hash AND product = $2),
+     EXISTS (SELECT 1 FROM suppression WHERE address_hash = contact.address_hash AND lifted_at IS NULL))), '[]') AS TEXT),
+     (SELECT EXISTS (SELECT 1 FROM suppression WHERE domain <> '')),
      (SELECT EXISTS (SELECT 1 FROM suppression WHERE foreign_hash <> '')) FROM contact
      WHERE id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($1 AS json))))",
 );
@@ -63,14 +81,52 @@ pub struct Mark {
     consents: i64,
 }
 
-/// These contacts by id, each with its mark; who is missing is gone.
-pub async fn marked(tx: &mut Tx, ids: &[i64]) -> Result<Vec<(Contact, Mark)>> {
-    let (sql, list) = (MARKED.on(tx), super::json(ids));
-    let json: String = on!(tx, |c| sqlx::query_scalar(sql).bind(list).fetch_one(c).await)?;
-    let mut rows: Vec<(Contact, i64, i64)> = super::rows(&json)?;
-    rows.sort_by_key(|(contact, ..)| contact.id);
-    Ok(rows.into_iter().map(|(contact, version, consents)| (contact, Mark { version, consents })).collect())
+/// Someone as the claim reads them: the contact, the facts, and what both were read at.
+#[derive(Debug)]
+pub struct Read {
+    /// The contact.
+    pub contact: Contact,
+    /// The facts, as they bear on the product.
+    pub person: Person,
+    /// What they were read at.
+    pub mark: Mark,
 }
+
+/// These contacts by id and the facts about them, as they bear on `product`, in the order of their ids; who is
+/// missing is gone.
+pub async fn read(tx: &mut Tx, ids: &[i64], product: &str) -> Result<Vec<Read>> {
+    let (sql, list) = (KNOWN.on(tx), super::json(ids));
+    let (json, has_domain, has_foreign): (String, bool, bool) =
+        on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_one(c).await)?;
+    let mut rows: Vec<Row> = super::rows(&json)?;
+    rows.sort_by_key(|row| row.0.id);
+    let addresses: Vec<Option<Address>> = rows.iter().map(|row| Address::parse(&row.0.address).ok()).collect();
+    let concerned = rows.iter().zip(&addresses).filter(|(row, _)| has_domain || has_foreign || row.4.0);
+    let concerned: Vec<_> = concerned.map(|(row, address)| (row.0.address_hash, address.as_ref())).collect();
+    let refusals = Refusals::load(tx, &concerned, has_foreign).await?;
+    let spoke: Vec<i64> = rows.iter().filter(|row| row.2 > 0).map(|row| row.0.id).collect();
+    let mut consents = group(consents::of_contacts(tx, &spoke).await?, |c| c.contact_id);
+    let people = rows.into_iter().zip(addresses).map(|(row, address)| {
+        let Row(contact, version, count, asked_at, _, opened) = row;
+        let events = consents.remove(&contact.id).unwrap_or_default();
+        let suppressions = refusals.of(contact.address_hash, address.as_ref());
+        let opened = opened.and_then(|day| day.parse().ok());
+        let person = person(&contact, address, &events, suppressions, asked_at, opened);
+        Read { contact, person, mark: Mark { version, consents: count } }
+    });
+    Ok(people.collect())
+}
+
+/// A row of [`KNOWN`].
+#[derive(serde::Deserialize)]
+struct Row(Contact, i64, i64, Option<i64>, Truth, Option<String>);
+
+/// Id, version, number of consent events, when the person was asked, whether a refusal names the person.
+#[derive(serde::Deserialize)]
+struct Rechecked(i64, i64, i64, Option<i64>, Truth);
+
+#[derive(serde::Deserialize)]
+struct Truth(#[serde(deserialize_with = "super::truth")] bool);
 
 /// A person as known before, to be brought up to the present.
 #[derive(Debug)]
@@ -89,17 +145,21 @@ pub struct Known<'a> {
 pub async fn refresh(tx: &mut Tx, people: &mut [Known<'_>], product: &str) -> Result<HashMap<i64, Mark>> {
     let ids: Vec<i64> = people.iter().map(|known| known.contact_id).collect();
     let (sql, list) = (RECHECK.on(tx), super::json(&ids));
-    let (json, has_foreign): (String, bool) =
+    let (json, has_domain, has_foreign): (String, bool, bool) =
         on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_one(c).await)?;
-    let rows: Vec<(i64, i64, i64, Option<i64>)> = super::rows(&json)?;
-    let known: Vec<_> = people.iter().map(|known| (known.address_hash, known.person.address.as_ref())).collect();
-    let refusals = Refusals::load(tx, &known, has_foreign).await?;
-    let asked: HashMap<i64, i64> = rows.iter().filter_map(|(id, _, _, asked)| Some((*id, (*asked)?))).collect();
+    let rows: Vec<Rechecked> = super::rows(&json)?;
+    let rows: HashMap<i64, Rechecked> = rows.into_iter().map(|row| (row.0, row)).collect();
+    // Nearly nobody is: then there is nothing more to read.
+    let is_named = |known: &Known| rows.get(&known.contact_id).is_some_and(|row| row.4.0);
+    let concerned: Vec<_> = people.iter().filter(|known| has_domain || has_foreign || is_named(known)).collect();
+    let concerned: Vec<_> =
+        concerned.into_iter().map(|known| (known.address_hash, known.person.address.as_ref())).collect();
+    let refusals = Refusals::load(tx, &concerned, has_foreign).await?;
     for known in people {
         known.person.suppressions = refusals.of(known.address_hash, known.person.address.as_ref());
-        known.person.repermission_last_at = asked_at(asked.get(&known.contact_id).copied());
+        known.person.repermission_last_at = asked_at(rows.get(&known.contact_id).and_then(|row| row.3));
     }
-    Ok(rows.into_iter().map(|(id, version, consents, ..)| (id, Mark { version, consents })).collect())
+    Ok(rows.into_iter().map(|(id, row)| (id, Mark { version: row.1, consents: row.2 })).collect())
 }
 
 /// The facts about each of `contacts`, in their order, as they bear on `product`.
@@ -159,13 +219,16 @@ struct Refusals {
 
 impl Refusals {
     async fn load(tx: &mut Tx, people: &[(AddressHash, Option<&Address>)], has_foreign: bool) -> Result<Refusals> {
+        let mut found = Refusals { by_hash: HashMap::new(), by_domain: HashMap::new(), by_foreign: HashMap::new() };
+        if people.is_empty() {
+            return Ok(found);
+        }
         let hashes: Vec<AddressHash> = people.iter().map(|(hash, _)| *hash).collect();
         let addresses = || people.iter().filter_map(|(_, address)| *address);
         let domains: BTreeSet<&str> = addresses().flat_map(|a| covering_domains(a.domain())).collect();
         let domains: Vec<String> = domains.into_iter().map(str::to_owned).collect();
         let foreign: Vec<String> =
             if has_foreign { addresses().flat_map(foreign_hashes).collect() } else { Vec::new() };
-        let mut found = Refusals { by_hash: HashMap::new(), by_domain: HashMap::new(), by_foreign: HashMap::new() };
         for entry in suppressions::standing(tx, &hashes, &domains, &foreign).await? {
             if let Some(hash) = entry.hash() {
                 found.by_hash.entry(hash).or_default().push(entry);

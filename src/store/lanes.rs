@@ -64,30 +64,33 @@ const WAITING: Sql = Sql::twin(
      AND d.provider_group = l.provider_group AND d.zone = l.zone) AS next_attempt_at
      FROM json_to_recordset(CAST($2 AS json)) AS l(provider_group text, zone text, past bigint)",
 );
+// Read as one text: row by row, the driver copies each value, and wakes the reader for each row.
+const QUEUED: Sql = Sql::twin(
+    "SELECT json_group_array(json_array(contact_id, attempts, first_submitted_at)) FROM (
+     SELECT contact_id, attempts, first_submitted_at FROM delivery INDEXED BY delivery_queued
+     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $2 AND zone = $3 AND contact_id > $4
+     ORDER BY contact_id LIMIT $5)",
+    "SELECT CAST(COALESCE(json_agg(json_build_array(contact_id, attempts, first_submitted_at)), '[]') AS TEXT) FROM (
+     SELECT contact_id, attempts, first_submitted_at FROM delivery
+     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $2 AND zone = $3 AND contact_id > $4
+     ORDER BY contact_id LIMIT $5 FOR UPDATE SKIP LOCKED) AS picked",
+);
+const DUE: Sql = Sql::twin(
+    "SELECT json_group_array(json_array(contact_id, attempts, first_submitted_at)) FROM (
+     SELECT contact_id, attempts, first_submitted_at FROM delivery INDEXED BY delivery_deferred
+     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $2 AND zone = $3 AND next_attempt_at <= $4
+     ORDER BY next_attempt_at LIMIT $5)",
+    "SELECT CAST(COALESCE(json_agg(json_build_array(contact_id, attempts, first_submitted_at)), '[]') AS TEXT) FROM (
+     SELECT contact_id, attempts, first_submitted_at FROM delivery
+     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $2 AND zone = $3 AND next_attempt_at <= $4
+     ORDER BY next_attempt_at LIMIT $5 FOR UPDATE SKIP LOCKED) AS picked",
+);
+// They cannot have changed: SQLite has one writer, and PostgreSQL has locked them.
 const CLAIM: Sql = Sql::twin(
     "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery INDEXED BY delivery_queued
-     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5 ORDER BY contact_id LIMIT $6)
-     RETURNING contact_id, attempts, first_submitted_at",
-    // Without MATERIALIZED a plan may run the selection again for each row, and claim more than the limit.
-    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
-     WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $3 AND zone = $4 AND contact_id > $5
-     ORDER BY contact_id LIMIT $6 FOR UPDATE SKIP LOCKED)
-     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at",
-);
-const CLAIM_DUE: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1 AND contact_id IN (
-     SELECT contact_id FROM delivery INDEXED BY delivery_deferred
-     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5 ORDER BY next_attempt_at LIMIT $6)
-     RETURNING contact_id, attempts, first_submitted_at",
-    "WITH picked AS MATERIALIZED (SELECT contact_id FROM delivery
-     WHERE campaign_id = $1 AND state = 'deferred' AND provider_group = $3 AND zone = $4 AND next_attempt_at <= $5
-     ORDER BY next_attempt_at LIMIT $6 FOR UPDATE SKIP LOCKED)
-     UPDATE delivery SET state = 'claimed', worker_id = $2 FROM picked
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = picked.contact_id
-     RETURNING delivery.contact_id, delivery.attempts, delivery.first_submitted_at",
+     SELECT value ->> 0 FROM json_each($3))",
+    "UPDATE delivery SET state = 'claimed', worker_id = $2 WHERE campaign_id = $1
+     AND contact_id = ANY (ARRAY(SELECT CAST(value ->> 0 AS BIGINT) FROM json_array_elements(CAST($3 AS json))))",
 );
 
 /// Notes that a campaign has deliveries in these lanes.
@@ -110,16 +113,7 @@ pub async fn waiting(tx: &mut Tx, campaign: i64, lanes: &[Bound<'_>]) -> Result<
 
 /// Takes up to `limit` queued deliveries of a lane after contact `past`, by contact.
 pub async fn claim(tx: &mut Tx, campaign: i64, worker: i64, lane: &Bound<'_>, limit: i64) -> Result<Vec<Claimed>> {
-    let sql = CLAIM.on(tx);
-    on!(tx, |c| sqlx::query_as(sql)
-        .bind(campaign)
-        .bind(worker)
-        .bind(lane.provider_group)
-        .bind(lane.zone)
-        .bind(lane.past)
-        .bind(limit)
-        .fetch_all(c)
-        .await)
+    take(tx, QUEUED, campaign, worker, lane, lane.past, limit).await
 }
 
 /// Takes up to `limit` deferred deliveries of a lane whose time has come, the longest due first.
@@ -131,14 +125,31 @@ pub async fn claim_due(
     now: i64,
     limit: i64,
 ) -> Result<Vec<Claimed>> {
-    let sql = CLAIM_DUE.on(tx);
-    on!(tx, |c| sqlx::query_as(sql)
+    take(tx, DUE, campaign, worker, lane, now, limit).await
+}
+
+async fn take(
+    tx: &mut Tx,
+    pick: Sql,
+    campaign: i64,
+    worker: i64,
+    lane: &Bound<'_>,
+    bound: i64,
+    limit: i64,
+) -> Result<Vec<Claimed>> {
+    let sql = pick.on(tx);
+    let picked: String = on!(tx, |c| sqlx::query_scalar(sql)
         .bind(campaign)
-        .bind(worker)
         .bind(lane.provider_group)
         .bind(lane.zone)
-        .bind(now)
+        .bind(bound)
         .bind(limit)
-        .fetch_all(c)
-        .await)
+        .fetch_one(c)
+        .await)?;
+    let rows: Vec<Claimed> = super::rows(&picked)?;
+    if !rows.is_empty() {
+        let sql = CLAIM.on(tx);
+        on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(picked).execute(c).await.map(|_| ()))?;
+    }
+    Ok(rows)
 }

@@ -260,9 +260,9 @@ const OLD: Sql = Sql::same(
 const IS_LEAVING: Sql = Sql::twin(
     "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued')
      OR EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1
-     AND state IN ('claimed', 'submitting'))",
+     AND worker_id IS NOT NULL)",
     "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'queued')
-     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state IN ('claimed', 'submitting'))",
+     OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
 );
 const WAVE: Sql = Sql::same("UPDATE repermission_plan SET wave = $2, wave_ended_at = NULL WHERE id = $1");
 const WAVE_ENDED: Sql =

@@ -29,24 +29,28 @@ use crate::{
     store::deliveries,
 };
 
-/// Deliveries claimed at a time, at most.
+/// Deliveries claimed at a time, at most: others wait for the claim's transaction.
 const CLAIM: i64 = 500;
+/// Deliveries in hand, at most: more are claimed, judged and made while these go.
+const IN_HAND: i64 = 1_500;
 /// Seconds of the permitted rate that are claimed ahead, at most.
 const AHEAD_SECONDS: f64 = 0.5;
 /// How long to wait when there is nothing to claim, or the database fails.
 const IDLE: Duration = Duration::from_millis(200);
+/// Turns at the gate in a row: to wait for each by itself costs as much as a turn.
+const TURNS: usize = 4;
 /// Messages made in one go.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = 32;
 
 /// A message, or for whom none can be made and why.
-type Made = Result<Job, (i64, prepare::PrepareError)>;
+type Made = Result<Box<Job>, (i64, prepare::PrepareError)>;
 
 /// What a campaign's task works with.
 pub struct Task {
     pub app: App,
     pub worker: i64,
     pub campaign: Arc<Compiled>,
-    pub jobs: mpsc::Sender<Job>,
+    pub jobs: mpsc::Sender<Box<Job>>,
     pub traffic: Traffic,
     pub shares: Shares,
     pub exchangers: Exchangers,
@@ -85,14 +89,16 @@ impl Task {
     /// each to the gate when its turn has come.
     async fn send(self: &Arc<Task>) {
         let limit = limiter(self.campaign.file.rate());
-        let batch = batch(self.campaign.file.rate());
+        let most = in_hand(self.campaign.file.rate());
+        let batch = most.min(CLAIM);
+        let has_room = |hand: &Hand| hand.len() as i64 <= most - batch + batch / 2;
         let weight = self.campaign.file.priority().weight() as usize;
         let (mut look, mut hand, mut stop) = (Some(Look::default()), Hand::default(), self.stop.clone());
         let mut looking: Option<JoinHandle<(Look, Turn)>> = None;
         let mut next_look = Instant::now();
         loop {
             if looking.is_none()
-                && hand.len() as i64 * 2 <= batch
+                && has_room(&hand)
                 && next_look <= Instant::now()
                 && let Some(look) = look.take()
             {
@@ -105,7 +111,7 @@ impl Task {
             }
             let turn_at = hand.turn_at();
             let make_at = hand.make_at().filter(|_| hand.making.len() < self.cores);
-            let rests = looking.is_none().then_some(next_look).filter(|_| hand.len() as i64 * 2 <= batch);
+            let rests = looking.is_none().then_some(next_look).filter(|_| has_room(&hand));
             tokio::select! {
                 () = stopped(&mut stop) => break,
                 turn = async { looking.as_mut().expect("it is looking").await }, if looking.is_some() => {
@@ -136,8 +142,8 @@ impl Task {
                     }
                 }
                 () = until(turn_at) => {
-                    // As many places at the gate as it weighs: others wait for theirs in between.
-                    let places = hand.turns(Instant::now()).clamp(1, weight);
+                    // As many places at the gate as it weighs, a few times over: others wait for theirs in between.
+                    let places = hand.turns(Instant::now(), weight * TURNS).max(1);
                     let reserved = tokio::select! {
                         reserved = self.jobs.reserve_many(places) => reserved,
                         () = stopped(&mut stop) => break,
@@ -171,12 +177,12 @@ impl Task {
     }
 
     /// Makes some messages where computing holds up nobody's input and output.
-    fn make(&self, claims: Vec<Claim>) -> JoinHandle<Vec<Made>> {
+    fn make(&self, claims: Vec<Box<Claim>>) -> JoinHandle<Vec<Made>> {
         let (app, campaign, now) = (self.app.clone(), Arc::clone(&self.campaign), self.app.now());
         tokio::task::spawn_blocking(move || {
             let made = claims.into_iter().map(|claim| {
                 let contact_id = claim.contact.id;
-                prepare::prepare(&app, &campaign, claim, now).map_err(|error| (contact_id, error))
+                prepare::prepare(&app, &campaign, *claim, now).map_err(|error| (contact_id, error))
             });
             made.collect()
         })
@@ -230,7 +236,7 @@ fn limiter(rate: Rate) -> DefaultDirectRateLimiter {
     RateLimiter::direct(quota.allow_burst(burst))
 }
 
-/// No more is claimed than goes out within a second or so: refusals must stay fresh.
-fn batch(rate: Rate) -> i64 {
-    ((f64::from(rate.per_hour()) / 3600.0 * AHEAD_SECONDS) as i64).clamp(1, CLAIM)
+/// No more is in hand than goes out within a second or so: refusals must stay fresh.
+fn in_hand(rate: Rate) -> i64 {
+    ((f64::from(rate.per_hour()) / 3600.0 * AHEAD_SECONDS) as i64).clamp(1, IN_HAND)
 }

@@ -52,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone)]
 pub struct Gate {
     asks: mpsc::UnboundedSender<Ask>,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Box<Job>>,
 }
 
 /// The task behind the gate.
@@ -64,7 +64,7 @@ enum Ask {
     /// Tell me when there is work that nobody else is ready for.
     Call(oneshot::Sender<()>),
     /// I am connected: give me the next that may go. So many are asked for before it.
-    Next(usize, oneshot::Sender<Job>),
+    Next(usize, oneshot::Sender<Box<Job>>),
     /// This is what became of one that went.
     Record(Box<Ended>),
 }
@@ -93,7 +93,7 @@ impl Gate {
     }
 
     /// Where campaigns offer their jobs.
-    pub fn jobs(&self) -> mpsc::Sender<Job> {
+    pub fn jobs(&self) -> mpsc::Sender<Box<Job>> {
         self.jobs.clone()
     }
 
@@ -106,7 +106,7 @@ impl Gate {
     /// Asks for the next job that may go. Whoever receives it must submit it and record what became
     /// of it. The receiver fails when no more will come. `before`: how many the seat has asked for and not
     /// begun; whoever has fewer comes first.
-    pub fn next(&self, before: usize) -> oneshot::Receiver<Job> {
+    pub fn next(&self, before: usize) -> oneshot::Receiver<Box<Job>> {
         let (give, given) = oneshot::channel();
         let _ = self.asks.send(Ask::Next(before, give));
         given
@@ -131,16 +131,16 @@ struct Post {
     worker: i64,
     stop: watch::Receiver<bool>,
     /// Jobs that wait for a seat.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Box<Job>>,
     /// What seats ask for, by how many they asked for before, then in the order of asking.
-    seats: BTreeMap<(usize, u64), oneshot::Sender<Job>>,
+    seats: BTreeMap<(usize, u64), oneshot::Sender<Box<Job>>>,
     asked: u64,
     /// Seats that are to be called when there is work.
     idle: VecDeque<oneshot::Sender<()>>,
 }
 
 impl Post {
-    async fn keep(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>, mut offers: mpsc::Receiver<Job>) {
+    async fn keep(mut self, mut inbox: mpsc::UnboundedReceiver<Ask>, mut offers: mpsc::Receiver<Box<Job>>) {
         let (mut asks, mut out, mut pace, mut offered) = (Vec::new(), 0usize, Pace::default(), true);
         // Once it is known here and those who wait are told: the word may come while the database is asked.
         let mut stopping = false;
@@ -191,7 +191,7 @@ impl Post {
     }
 
     /// Takes what is offered, as far as there is room for it.
-    fn take(&mut self, offers: &mut mpsc::Receiver<Job>, queue: usize) {
+    fn take(&mut self, offers: &mut mpsc::Receiver<Box<Job>>, queue: usize) {
         while self.waiting.len() < queue
             && let Ok(job) = offers.try_recv()
         {
@@ -220,7 +220,7 @@ impl Post {
 
     /// The next jobs that may go, at most `most`. Those of a provider that has no connection free wait,
     /// and hold up nobody behind them; those that must not go now are given back.
-    async fn pick(&mut self, most: usize) -> Vec<Job> {
+    async fn pick(&mut self, most: usize) -> Vec<Box<Job>> {
         let (now, at) = (self.app.now().as_millisecond(), std::time::Instant::now());
         let (mut picked, mut back, mut kept) = (Vec::new(), Vec::new(), VecDeque::new());
         for job in self.waiting.drain(..) {
@@ -246,7 +246,7 @@ impl Post {
     }
 
     /// One commit, and the jobs on their way. Returns how many went.
-    async fn pass(&mut self, mut jobs: Vec<Job>, ended: Vec<Ended>) -> usize {
+    async fn pass(&mut self, mut jobs: Vec<Box<Job>>, ended: Vec<Ended>) -> usize {
         let verdicts = self.ask(&mut jobs, &ended).await;
         self.judge(&ended).await;
         let Some(verdicts) = verdicts else {
@@ -277,7 +277,7 @@ impl Post {
     }
 
     /// Hands a job to the seat that has the least and waits longest, or gives it back when none does.
-    fn give(&mut self, mut job: Job) -> Option<Job> {
+    fn give(&mut self, mut job: Box<Job>) -> Option<Box<Job>> {
         while let Some((_, seat)) = self.seats.pop_first() {
             match seat.send(job) {
                 Ok(()) => return None,
@@ -301,7 +301,7 @@ impl Post {
     /// Until the database answers: what ended must be recorded, and nothing may go before it is asked.
     /// None when the worker was told to stop and the database stays away: what is marked as
     /// submitting is then found by whoever comes next, as unknown.
-    async fn ask(&mut self, jobs: &mut [Job], ended: &[Ended]) -> Option<Vec<Verdict>> {
+    async fn ask(&mut self, jobs: &mut [Box<Job>], ended: &[Ended]) -> Option<Vec<Verdict>> {
         let (mut again, mut stop, mut give_up) = (false, self.stop.clone(), None);
         loop {
             let began = Instant::now();
@@ -351,7 +351,7 @@ struct Pace {
 }
 
 /// The pace is measured over so long.
-const SPAN: Duration = Duration::from_millis(80);
+const SPAN: Duration = Duration::from_millis(40);
 
 impl Pace {
     fn count(&mut self, ended: usize) {

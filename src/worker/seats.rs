@@ -98,7 +98,7 @@ struct Seat {
     stop: watch::Receiver<bool>,
     jitter: SmallRng,
     /// The next jobs that may go, asked for ahead.
-    next: VecDeque<oneshot::Receiver<Job>>,
+    next: VecDeque<oneshot::Receiver<Box<Job>>>,
     /// How long a message takes here, lately.
     each: Duration,
     /// The connection ends: nothing more is asked for.
@@ -141,7 +141,7 @@ impl Seat {
     }
 
     /// Submits `job`, and as long as there is a next one at hand, each with the envelope of the next.
-    async fn carry(&mut self, connection: &mut Connection, mut job: Job) {
+    async fn carry(&mut self, connection: &mut Connection, mut job: Box<Job>) {
         if let Some(refusal) = connection.too_large(&job.message) {
             return self.ended(&job, refusal);
         }
@@ -194,7 +194,7 @@ impl Seat {
         }
     }
 
-    fn unless_refused(&mut self, job: Option<Job>, refusal: Option<SubmitOutcome>) -> Option<Job> {
+    fn unless_refused(&mut self, job: Option<Box<Job>>, refusal: Option<SubmitOutcome>) -> Option<Box<Job>> {
         let (Some(job), Some(refusal)) = (&job, refusal) else { return job };
         self.ended(job, refusal);
         None
@@ -212,7 +212,7 @@ impl Seat {
 
     /// The next job that may go, asked for now unless it was before; None: none so far. What was asked for ahead
     /// and whose provider has pushed back since does not go.
-    async fn wait(&mut self, limit: Duration) -> Result<Option<Job>, NoMore> {
+    async fn wait(&mut self, limit: Duration) -> Result<Option<Box<Job>>, NoMore> {
         loop {
             self.ask(0);
             if self.next.is_empty() {

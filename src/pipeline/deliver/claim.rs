@@ -115,26 +115,25 @@ pub async fn judge(
     campaign: &Compiled,
     worker: i64,
     taken: &mut Vec<Unjudged>,
-) -> store::Result<Vec<Claim>> {
+) -> store::Result<Vec<Box<Claim>>> {
     press::settle(app).await?;
     let now = app.now();
     let ids: Vec<i64> = taken.iter().map(|taken| taken.contact_id).collect();
     // Facts are read outside of any transaction that others wait for: what changes meanwhile is seen at the gate.
     let mut tx = app.db.read().await?;
-    let (people, marks): (Vec<_>, Vec<_>) = facts::marked(&mut tx, &ids).await?.into_iter().unzip();
-    let known = facts::of(&mut tx, &people, &campaign.file.product).await?;
+    let people = facts::read(&mut tx, &ids, &campaign.file.product).await?;
     drop(tx);
     let mut judged = HashMap::with_capacity(people.len());
     let mut changes = Vec::new();
-    for ((contact, mark), person) in people.into_iter().zip(marks).zip(known) {
-        let decision = eligibility::decide(&app.rules, &campaign.terms, &person, now);
+    for read in people {
+        let decision = eligibility::decide(&app.rules, &campaign.terms, &read.person, now);
         match decision.outcome {
             Outcome::Send(basis) => {
-                judged.insert(contact.id, (contact, person, mark, basis, decision.tracking));
+                judged.insert(read.contact.id, (read, basis, decision.tracking));
             }
             Outcome::Block(reason) => {
-                let code = reason.as_str();
-                changes.push(Changed { contact_id: contact.id, state: DeliveryState::Blocked, code });
+                let (contact_id, code) = (read.contact.id, reason.as_str());
+                changes.push(Changed { contact_id, state: DeliveryState::Blocked, code });
             }
         }
     }
@@ -157,10 +156,10 @@ pub async fn judge(
         tx.commit().await?;
     }
     let claims = taken.drain(..).filter_map(|Unjudged { contact_id, attempts, turn }| {
-        let (contact, person, mark, basis, tracking) = judged.remove(&contact_id)?;
-        Some(Claim { contact, person, mark, attempts, turn, basis, tracking })
+        let (facts::Read { contact, person, mark }, basis, tracking) = judged.remove(&contact_id)?;
+        Some(Box::new(Claim { contact, person, mark, attempts, turn, basis, tracking }))
     });
-    let mut claims: Vec<Claim> = claims.collect();
+    let mut claims: Vec<Box<Claim>> = claims.collect();
     claims.sort_by_key(|claim| claim.turn.at);
     Ok(claims)
 }

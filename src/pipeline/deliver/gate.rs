@@ -107,7 +107,7 @@ pub enum Verdict {
 pub async fn pass(
     app: &App,
     worker: i64,
-    jobs: &mut [Job],
+    jobs: &mut [Box<Job>],
     ended: &[Ended],
     again: bool,
 ) -> store::Result<Option<Vec<Verdict>>> {
@@ -121,7 +121,7 @@ pub async fn pass(
     let mut going: HashSet<(i64, i64)> = HashSet::new();
     let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
     for job in jobs.iter_mut().filter(|_| alive) {
-        by_campaign.entry(job.campaign.id).or_default().push(job);
+        by_campaign.entry(job.campaign.id).or_default().push(&mut **job);
     }
     for (campaign, mut jobs) in by_campaign {
         let running = states[&campaign] == Some(CampaignState::Running);
@@ -129,7 +129,7 @@ pub async fn pass(
         going.extend(passed.into_iter().map(|contact| (campaign, contact)));
     }
     tx.commit().await?;
-    let verdict = |job: &Job| {
+    let verdict = |job: &Box<Job>| {
         if going.contains(&(job.campaign.id, job.contact_id)) { Verdict::Go } else { Verdict::Stop }
     };
     let verdicts = jobs.iter().map(verdict).collect();
@@ -240,7 +240,7 @@ async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> 
 }
 
 /// Gives jobs back to the queue that are not let through now.
-pub async fn give_back(app: &App, worker: i64, jobs: &[Job]) -> store::Result<()> {
+pub async fn give_back(app: &App, worker: i64, jobs: &[Box<Job>]) -> store::Result<()> {
     let mut by_campaign: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     for job in jobs {
         by_campaign.entry(job.campaign.id).or_default().push(job.contact_id);
@@ -249,7 +249,7 @@ pub async fn give_back(app: &App, worker: i64, jobs: &[Job]) -> store::Result<()
     for (campaign, contacts) in by_campaign {
         deliveries::release(&mut tx, campaign, worker, &contacts).await?;
     }
-    permits::refund(&mut tx, app, &jobs.iter().map(unused).collect::<Vec<_>>()).await?;
+    permits::refund(&mut tx, app, &jobs.iter().map(|job| unused(job)).collect::<Vec<_>>()).await?;
     tx.commit().await
 }
 

@@ -32,7 +32,7 @@ pub struct Look {
 /// What a look leads to.
 pub enum Turn {
     /// Something to send; another look is worth it after the pause.
-    Claims(Vec<Claim>, Duration),
+    Claims(Vec<Box<Claim>>, Duration),
     /// Nothing for now.
     Nothing(Duration),
     /// The campaign is finished, paused or cancelled.
@@ -111,7 +111,7 @@ impl Look {
         })
     }
 
-    async fn judge(&mut self, task: &Task) -> store::Result<Vec<Claim>> {
+    async fn judge(&mut self, task: &Task) -> store::Result<Vec<Box<Claim>>> {
         claim::judge(&task.app, &task.campaign, task.worker, &mut self.taken).await
     }
 

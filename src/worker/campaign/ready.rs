@@ -16,13 +16,13 @@ use crate::pipeline::deliver::{Claim, Job, claim::Unjudged, traffic::Group};
 /// Messages are made so long before their turn.
 const LEAD: Duration = Duration::from_millis(50);
 /// Messages made and not handed in, at most.
-const READY: usize = 128;
+const READY: usize = 256;
 
 /// Claims and jobs of one campaign.
 #[derive(Default)]
 pub struct Hand {
     /// Claimed, by when they may leave; the number keeps the order of equals.
-    claimed: BTreeMap<(Instant, u64), Claim>,
+    claimed: BTreeMap<(Instant, u64), Box<Claim>>,
     /// Being made, in order.
     pub making: VecDeque<JoinHandle<Vec<Made>>>,
     /// Made, by when they may leave.
@@ -35,7 +35,7 @@ pub struct Hand {
 struct Due {
     at: Instant,
     number: u64,
-    job: Job,
+    job: Box<Job>,
 }
 
 impl Hand {
@@ -45,7 +45,7 @@ impl Hand {
     }
 
     /// Takes claims.
-    pub fn take(&mut self, claims: Vec<Claim>) {
+    pub fn take(&mut self, claims: Vec<Box<Claim>>) {
         for claim in claims {
             let group = Arc::clone(claim.turn.place.group());
             self.held.insert(claim.contact.id, (group, claim.turn.claimed_at));
@@ -61,7 +61,7 @@ impl Hand {
     }
 
     /// Claims whose turn is near enough to make their messages, up to `most`; none: nothing is to be made.
-    pub fn due_to_be_made(&mut self, most: usize) -> Option<Vec<Claim>> {
+    pub fn due_to_be_made(&mut self, most: usize) -> Option<Vec<Box<Claim>>> {
         let soon = Instant::now() + LEAD;
         let mut some = Vec::new();
         while some.len() < most
@@ -74,7 +74,7 @@ impl Hand {
     }
 
     /// A message is made.
-    pub fn made(&mut self, job: Job) {
+    pub fn made(&mut self, job: Box<Job>) {
         self.count += 1;
         self.ready.push(Reverse(Due { at: job.turn.at.into(), number: self.count, job }));
     }
@@ -84,9 +84,9 @@ impl Hand {
         self.ready.peek().map(|Reverse(first)| first.at)
     }
 
-    /// How many are ready whose turn has come at `now`, as far as it matters.
-    pub fn turns(&self, now: Instant) -> usize {
-        self.ready.iter().filter(|Reverse(due)| due.at <= now).count()
+    /// How many are ready whose turn has come at `now`, up to `most`.
+    pub fn turns(&self, now: Instant, most: usize) -> usize {
+        self.ready.iter().filter(|Reverse(due)| due.at <= now).take(most).count()
     }
 
     /// When the next message is to be made.
@@ -96,7 +96,7 @@ impl Hand {
     }
 
     /// The job whose turn it is.
-    pub fn next(&mut self) -> Option<Job> {
+    pub fn next(&mut self) -> Option<Box<Job>> {
         self.ready.pop().map(|Reverse(due)| due.job)
     }
 
