@@ -235,7 +235,23 @@ pub fn may_be_undone(entry: &Entry, now: Timestamp) -> bool {
 
 /// Whether an entry was written by a press of this person on a page.
 pub fn is_a_press(entry: &Entry, person: AddressHash) -> bool {
-    entry.hash() == Some(person) && entry.origin == Origin::Page && entry.reason == SuppressionReason::Unsubscribe
+    entry.hash() == Some(person) && is_undoable(entry)
+}
+
+/// A press within so many milliseconds of another is the same: a double click, or applied again.
+const SAME_PRESS: i64 = 10_000;
+
+/// Whether the entry may yet be taken back by whoever pressed, and by that act alone: what else is refused
+/// meanwhile is written by itself, or it would be taken back with it.
+fn may_be_taken_back(entry: &Entry, refusal: &Refusal, now: Timestamp) -> bool {
+    let again = (entry.origin, entry.reason) == (refusal.origin, refusal.reason)
+        && entry.at.zip(refusal.at).is_some_and(|(at, said)| (said.as_millisecond() - at).abs() < SAME_PRESS);
+    is_undoable(entry) && may_be_undone(entry, now) && !again
+}
+
+/// Whether an entry is what a press on the page to unsubscribe writes.
+fn is_undoable(entry: &Entry) -> bool {
+    entry.origin == Origin::Page && entry.reason == SuppressionReason::Unsubscribe
 }
 
 /// Written with what the person took back.
@@ -399,6 +415,9 @@ impl Known {
     fn adds_something(&self, entry: &Entry, refusal: &Refusal, person: Option<AddressHash>, now: Timestamp) -> bool {
         if !refusal.reason.is_the_persons_act() {
             return false;
+        }
+        if may_be_taken_back(entry, refusal, now) {
+            return true;
         }
         match (entry.at, refusal.at) {
             (None, _) => false,

@@ -122,6 +122,41 @@ on_both! {
         assert_eq!(code(world, "crm").await, "LEGITIMATE_INTEREST_B2B");
     }
 
+    /// Whatever is refused by another act while a press can still be taken back stands by itself: an undo takes
+    /// back its own press, not what the provider, the sender or another page was told after it.
+    async fn what_is_refused_after_a_press_outlives_its_undo(world: &mut World) {
+        let served = opened(world).await;
+        let link = link(world, Purpose::Unsubscribe).await;
+        let press = async || found(&served.post(&link, "choice=everything").await, "/u/");
+        let first = press().await;
+        // A double click is one press.
+        world.advance(2);
+        press().await;
+        assert_eq!(list(world).await.len(), 1);
+
+        world.advance(10 * 60);
+        assert_eq!(served.post(&link, "List-Unsubscribe=One-Click").await.status, 200);
+        assert_eq!(served.post(&link, "List-Unsubscribe=One-Click").await.status, 200);
+        assert_eq!(list(world).await.len(), 2, "once");
+        let undone = served.post(&first, "act=undo").await;
+        assert!(undone.body.contains("Un autre refus de votre part reste valable"), "{}", undone.body);
+        assert_eq!(code(world, "crm").await, "SUPPRESSED_GLOBAL", "what was answered 200 stands");
+
+        // The same for what somebody told the sender, and for a press on the page of another copy of the mail.
+        let product = async || found(&served.post(&link, "choice=product").await, "/u/");
+        let first = product().await;
+        world.advance(10 * 60);
+        let second = product().await;
+        served.post(&first, "act=undo").await;
+        let left: Vec<String> = list(world).await.into_iter().filter(|e| e.lifted_at.is_none()).map(|e| e.product).collect();
+        assert_eq!(left, ["", "crm"]);
+        world.advance(60);
+        refused_earlier(world, Reach::Product("crm".into())).await;
+        served.post(&second, "act=undo").await;
+        let left: Vec<Origin> = list(world).await.into_iter().filter(|e| e.lifted_at.is_none()).map(|e| e.origin).collect();
+        assert_eq!(left, [Origin::OneClick, Origin::Staff]);
+    }
+
     /// Too late, and friendly; a receipt is forged by nobody, and a mailed link is none.
     async fn a_late_or_forged_undo_changes_nothing(world: &mut World) {
         let served = opened(world).await;
