@@ -61,6 +61,10 @@ pub(super) fn of(token: &Token, pressed: Option<&Pressed>, wants_product: bool) 
 
 /// The page of a receipt. While the database is away it says less: what was pressed is on disk all the same.
 pub(super) async fn answer(public: &Public, receipt: &Token, query: Option<&str>, headers: &HeaderMap) -> Response {
+    told(public, receipt, query, headers, false).await
+}
+
+async fn told(public: &Public, receipt: &Token, query: Option<&str>, headers: &HeaderMap, too_late: bool) -> Response {
     let (reader, act) = match timeout(PATIENCE, load(public, receipt)).await {
         Ok(Ok(Some(loaded))) => loaded,
         Ok(Ok(None)) => return page::not_found(public, headers),
@@ -79,6 +83,7 @@ pub(super) async fn answer(public: &Public, receipt: &Token, query: Option<&str>
         preferences: public.sign(&link, Purpose::Preferences),
         reader,
         act,
+        too_late,
     })
 }
 
@@ -104,26 +109,26 @@ pub async fn press(
 ) -> Result<Response, Response> {
     let posted = Posted::read(&public, link, Purpose::Receipt, request).await?;
     let Posted { token, headers, .. } = &posted;
-    let done = match (posted.one("act"), posted.one("reason").map(str::parse::<Why>)) {
+    let undone = match (posted.one("act"), posted.one("reason").map(str::parse::<Why>)) {
         (Some("undo"), _) => undo(&public, token).await,
-        (Some("reason"), Some(Ok(why))) => say(&public, token, why).await,
+        (Some("reason"), Some(Ok(why))) => say(&public, token, why).await.map(|()| Undone::Unknown),
         // Nothing chosen is nothing said: the page again.
-        (Some("reason"), None) => Ok(()),
+        (Some("reason"), None) => Ok(Undone::Unknown),
         _ => return Err(page::nothing_asked(&public, headers)),
     };
-    match done {
-        Ok(()) => Ok(answer(&public, token, query.as_deref(), headers).await),
+    match undone {
+        Ok(undone) => Ok(told(&public, token, query.as_deref(), headers, undone == Undone::TooLate).await),
         Err(error) => Err(page::database_failed(&public, headers, &error)),
     }
 }
 
-async fn undo(public: &Public, receipt: &Token) -> store::Result<()> {
+async fn undo(public: &Public, receipt: &Token) -> store::Result<Undone> {
     let mut tx = public.app.db.write().await?;
     let undone = suppress::undo(&mut tx, receipt.address, i64::from(receipt.campaign), public.app.now()).await?;
-    match undone {
-        Undone::Now => tx.commit().await,
-        Undone::Before | Undone::TooLate | Undone::Unknown => Ok(()),
+    if undone == Undone::Now {
+        tx.commit().await?;
     }
+    Ok(undone)
 }
 
 /// Records why, once for each press.
@@ -266,6 +271,8 @@ struct DonePage {
     shell: Shell,
     reader: Reader,
     act: Act,
+    /// Taking it back was asked for when it could not be any more.
+    too_late: bool,
     link: String,
     unsubscribe: String,
     preferences: String,

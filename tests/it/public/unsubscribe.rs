@@ -167,6 +167,7 @@ on_both! {
         assert!(late.status == 200 && !late.body.contains("value=\"undo\""));
         let late = served.post(&receipt, "act=undo").await;
         assert!(late.status == 200 && late.body.contains("C’est fait"), "{}", late.body);
+        assert!(late.body.contains("ne s’annule que pendant une heure") && late.body.contains("/p/"), "{}", late.body);
         let token = link.strip_prefix("/o/").expect("the token");
         assert_eq!(served.post(&format!("/u/{token}"), "act=undo").await.status, 404);
         let receipt_token = receipt.strip_prefix("/u/").expect("the token");
