@@ -120,7 +120,8 @@ pub async fn change(
     for choice in &before.products {
         match changes.products.get(&choice.slug) {
             Some(true) if !choice.on => page.agree(tx, ConsentPurpose::Mail, &choice.slug).await?,
-            Some(false) if choice.on => page.refuse(tx, &choice.slug).await?,
+            // Whatever else stands in the way by now may not last; the no does.
+            Some(false) => page.refuse(tx, &choice.slug).await?,
             _ => {}
         }
     }

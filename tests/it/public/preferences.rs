@@ -207,6 +207,32 @@ on_both! {
         assert_eq!((refused, said(world).await.len()), (vec!["erp".to_owned(), "crm".to_owned()], 1));
     }
 
+    /// What a person switches off is refused, whatever else has come to stand in the way of the mail meanwhile:
+    /// it may not last.
+    async fn a_no_is_kept_though_something_else_stands_in_the_way(world: &mut World) {
+        let served = opened(world).await;
+        let link = link(world, Purpose::Preferences).await;
+        let page = served.get(&link).await;
+        let mut shown = fields(&page, "save");
+        shown.push(("save".into(), "yes".into()));
+        let (key, now) = (world.app.keys.suppression.clone(), world.app.now());
+        let by_hand = suppress::Refusal {
+            whom: suppress::Whom::Person(hash(world, PERSON)),
+            reach: suppress::Reach::Everything,
+            reason: SuppressionReason::Manual,
+            origin: Origin::Staff,
+            at: Some(now),
+            campaign_id: None,
+            note: String::new(),
+        };
+        world.tx(async |tx| suppress::refuse(tx, &key, &by_hand, now).await).await;
+        untick("product", "crm")(&mut shown);
+        assert_eq!(served.post(&link, &form(&shown)).await.status, 200);
+        let id = list(world).await[0].id;
+        world.tx(async |tx| Ok(suppress::lift(tx, id, "a mistake", now).await.expect("it is lifted"))).await;
+        assert_eq!((code(world, "crm").await, code(world, "erp").await), ("SUPPRESSED_PRODUCT", "LEGITIMATE_INTEREST_B2B"));
+    }
+
     /// A link of a test send, of another purpose, of somebody erased.
     async fn links_that_change_nothing(world: &mut World) {
         let served = opened(world).await;
