@@ -53,41 +53,44 @@ pub fn demand_https(public: &Public, request: &Request) -> Option<Response> {
     Some(page::plain_http_refused(public, request.headers()))
 }
 
-/// Who asks, as far as can be told: the other end of the connection, or whom a believed proxy names.
-pub fn client(public: &Public, request: &Request) -> Option<IpAddr> {
-    who(public, request.extensions(), request.headers())
+/// Everybody who may be asking, as far as can be told: the other end of the connection, or whom a believed proxy
+/// names. It writes one of two headers, and may let the other through as whoever asks made it up: a limit that is
+/// counted for both is escaped by neither.
+pub fn clients(public: &Public, request: &Request) -> Vec<IpAddr> {
+    everybody(public, request.extensions(), request.headers())
 }
 
 fn who(public: &Public, extensions: &Extensions, headers: &HeaderMap) -> Option<IpAddr> {
-    let peer = extensions.get::<Peer>()?.0.ip().to_canonical();
-    let trusted = |ip: &IpAddr| ip.is_loopback() || public.app.config.public.proxies.contains(ip);
-    if !trusted(&peer) {
-        return Some(peer);
-    }
-    // The nearest that no believed proxy stands for: what is further left may be made up.
-    Some(said_clients(headers).into_iter().rev().find(|ip| !trusted(ip)).unwrap_or(peer))
+    everybody(public, extensions, headers).into_iter().next()
 }
 
-/// The clients that proxies name, the farthest first: `Forwarded` (RFC 7239), else `X-Forwarded-For`.
-fn said_clients(headers: &HeaderMap) -> Vec<IpAddr> {
-    let lines = |name: &str| -> Vec<String> {
-        let lines = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        lines.flat_map(|line| line.split(',')).map(str::to_owned).take(64).collect()
-    };
-    let forwarded: Vec<IpAddr> = lines("forwarded")
-        .iter()
-        .filter_map(|element| {
-            element.split(';').find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                if name.trim().eq_ignore_ascii_case("for") { address(value) } else { None }
-            })
-        })
-        .collect();
-    if forwarded.is_empty() {
-        lines("x-forwarded-for").iter().filter_map(|text| address(text)).collect()
-    } else {
-        forwarded
+fn everybody(public: &Public, extensions: &Extensions, headers: &HeaderMap) -> Vec<IpAddr> {
+    let Some(peer) = extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical()) else { return Vec::new() };
+    let trusted = |ip: &IpAddr| ip.is_loopback() || public.app.config.public.proxies.contains(ip);
+    if !trusted(&peer) {
+        return vec![peer];
     }
+    // The nearest that no believed proxy stands for: what is further away may be made up.
+    let nearest = said_clients(headers).into_iter().filter_map(|said| said.into_iter().find(|ip| !trusted(ip)));
+    let mut clients: Vec<IpAddr> = nearest.collect();
+    clients.dedup();
+    if clients.is_empty() { vec![peer] } else { clients }
+}
+
+/// The clients that proxies name, the nearest first: by `Forwarded` (RFC 7239), and by `X-Forwarded-For`.
+fn said_clients(headers: &HeaderMap) -> [Vec<IpAddr>; 2] {
+    let said = |name: &str, read: fn(&str) -> Option<IpAddr>| -> Vec<IpAddr> {
+        // A proxy adds at the end. What stands before may be long, or no text: it is not let in the way.
+        let lines: Vec<_> = headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes())).collect();
+        lines.iter().rev().flat_map(|line| line.rsplit(',')).take(64).filter_map(read).collect()
+    };
+    let forwarded = |element: &str| {
+        element.split(';').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            if name.trim().eq_ignore_ascii_case("for") { address(value) } else { None }
+        })
+    };
+    [said("forwarded", forwarded), said("x-forwarded-for", address)]
 }
 
 /// `192.0.2.1`, `192.0.2.1:443`, `"[2001:db8::1]:443"`.
@@ -165,7 +168,7 @@ mod tests {
                 let _ = (said_clients(&headers), said_scheme(&headers));
                 headers.append(name, format!("for={ip}:80").parse().unwrap());
                 headers.append("x-forwarded-for", format!("{ip}").parse().unwrap());
-                proptest::prop_assert!(said_clients(&headers).contains(&ip));
+                proptest::prop_assert!(said_clients(&headers).concat().contains(&ip));
             }
         }
     }
@@ -175,12 +178,23 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", "203.0.113.9, [2001:db8::7]:5, nonsense".parse().unwrap());
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(said_clients(&headers), [ip("203.0.113.9"), ip("2001:db8::7")]);
+        let plain = vec![ip("2001:db8::7"), ip("203.0.113.9")];
+        assert_eq!(said_clients(&headers), [vec![], plain.clone()]);
         headers.append(
             "forwarded",
             "proto=https;for=\"[2001:db8::1]:9\", for=_hidden, For=192.0.2.60:80".parse().unwrap(),
         );
-        assert_eq!(said_clients(&headers), [ip("2001:db8::1"), ip("192.0.2.60")]);
+        assert_eq!(said_clients(&headers), [vec![ip("192.0.2.60"), ip("2001:db8::1")], plain]);
+    }
+
+    #[test]
+    fn what_a_client_made_up_does_not_hide_what_the_proxy_added() {
+        let made_up: Vec<u8> =
+            (0..100).flat_map(|n| format!("198.51.100.{n}, ").into_bytes()).chain(*b"\xff, ").collect();
+        let value = [made_up, b"203.0.113.9".to_vec()].concat();
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_bytes(&value).unwrap());
+        assert_eq!(said_clients(&headers)[1][0], IpAddr::from([203, 0, 113, 9]));
     }
 
     #[test]

@@ -92,11 +92,12 @@ fn too_fast(public: &Public, request: &Request) -> Option<Response> {
     if !is_look || FREE.iter().any(|free| path.starts_with(free)) {
         return None;
     }
-    let network = transport::client(public, request).filter(|ip| !ip.is_loopback()).map(Network::from)?;
     if public.looks.len() > NETWORKS {
         public.looks.retain_recent();
     }
-    public.looks.check_key(&network).is_err().then(|| page::too_fast(public, request.headers()))
+    let networks = transport::clients(public, request).into_iter().filter(|ip| !ip.is_loopback()).map(Network::from);
+    let refused = networks.filter(|network| public.looks.check_key(network).is_err()).count();
+    (refused > 0).then(|| page::too_fast(public, request.headers()))
 }
 
 /// The headers of every answer.

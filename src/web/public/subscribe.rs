@@ -53,7 +53,7 @@ pub async fn ask(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, Response> {
-    let client = transport::client(&public, &request);
+    let clients = transport::clients(&public, &request);
     let (headers, fields) = link::form(&public, request).await?;
     let lang = lang(&public, query.as_deref(), &headers);
     let (product, wording) = match form(&public, slug, lang).await {
@@ -68,7 +68,7 @@ pub async fn ask(
     if body::one(&fields, "website").is_some_and(|text| !text.is_empty()) {
         return Ok(page::render(&TakenPage { shell: Shell::new(&public, lang), product: product.name }));
     }
-    if !admitted(&public, client) {
+    if !admitted(&public, &clients) {
         return Err(page::too_many(&public, lang));
     }
     match take(&public, &product, &fields, lang).await {
@@ -85,8 +85,9 @@ pub async fn ask(
     }
 }
 
-fn admitted(public: &Public, client: Option<IpAddr>) -> bool {
-    client.is_none_or(|client| public.networks.admit(client, public.app.now().as_millisecond()))
+fn admitted(public: &Public, clients: &[IpAddr]) -> bool {
+    let now = public.app.now().as_millisecond();
+    clients.iter().filter(|client| !public.networks.admit(**client, now)).count() == 0
 }
 
 /// What is wrong with a form; nothing that depends on whose address it is.

@@ -194,6 +194,24 @@ on_both! {
         assert_eq!(post.pages.ask(head, b"email=x@example.net&agree=yes&wording=none").await.status, 422);
     }
 
+    /// A network is not hidden by a header that the proxy in front does not write but lets through.
+    async fn no_header_hides_a_network(world: &mut World) {
+        let post = open(world).await;
+        for said in [
+            |n: u32| format!("X-Forwarded-For: 203.0.113.8\r\nForwarded: for=198.51.{n}.7"),
+            |n: u32| format!("X-Forwarded-For: 198.51.{n}.9\r\nForwarded: for=203.0.114.8"),
+        ] {
+            let mut statuses = Vec::new();
+            for n in 0..31 {
+                let head = format!(
+                    "POST /s/crm HTTP/1.1\r\n{}\r\nContent-Type: application/x-www-form-urlencoded", said(n)
+                );
+                statuses.push(post.pages.ask(&head, b"email=x@example.net&agree=yes&wording=none").await.status);
+            }
+            assert_eq!(statuses.iter().filter(|s| **s == 429).count(), 1, "{statuses:?}");
+        }
+    }
+
     /// Expired, erased, forged, of another purpose: friendly, and nothing is written.
     async fn links_that_do_nothing(world: &mut World) {
         let post = open(world).await;
