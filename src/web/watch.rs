@@ -73,8 +73,8 @@ const PAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not nothing");
 const PAGES_AT_ONCE: NonZeroU32 = NonZeroU32::new(300).expect("not nothing");
 /// Networks that are kept in mind, at most.
 const NETWORKS: usize = 50_000;
-/// What is never limited, beside every POST: the way to unsubscribe, pixels and links, and what costs nothing.
-const FREE: [&str; 7] = ["/o/", "/i/", "/l/", "/public.css", "/robots.txt", "/healthz", "/readyz"];
+/// What is never limited, beside every POST: where a no can be said, pixels and links, and what costs nothing.
+const FREE: [&str; 9] = ["/o/", "/p/", "/a/", "/i/", "/l/", "/public.css", "/robots.txt", "/healthz", "/readyz"];
 
 /// How often each network has looked lately.
 pub type Looks = RateLimiter<Network, HashMapStateStore<Network>, DefaultClock>;

@@ -108,6 +108,12 @@ on_both! {
         let slowed = slowed.expect("a flood is slowed down");
         assert_eq!(slowed.header("retry-after"), Some("5"));
         assert_eq!(ask("GET", &format!("/o/{token}"), "").await.status, 200);
+        // Where a no can be said, too: the choices, and the question of a re-permission.
+        for (path, purpose) in [("p", Purpose::Preferences), ("a", Purpose::Answer)] {
+            let token = world.app.keys.tokens.verify(&token).expect("ours");
+            let link = world.app.keys.tokens.sign(&Token { purpose, ..token });
+            assert_eq!(ask("GET", &format!("/{path}/{link}"), "").await.status, 200, "{path}");
+        }
         assert_eq!(ask("POST", &format!("/o/{token}"), "List-Unsubscribe=One-Click").await.status, 200);
         assert_eq!(served.get("/").await.status, 200, "others are served");
     }
