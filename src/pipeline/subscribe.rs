@@ -48,6 +48,9 @@ const DAY: i64 = 24 * 60 * MINUTE;
 
 /// The product of a form that everybody may see.
 pub async fn product(tx: &mut Tx, slug: &str) -> store::Result<Option<Product>> {
+    if slug.contains('\0') {
+        return Ok(None);
+    }
     Ok(products::by_slug(tx, slug).await?.filter(|p| p.public))
 }
 

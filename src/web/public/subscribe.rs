@@ -104,7 +104,9 @@ async fn take(public: &Public, product: &Product, fields: &Fields, lang: Lang) -
     if body::one(fields, "agree") != Some("yes") {
         return Ok(Err(Wrong::NotAgreed));
     }
-    let wording = body::one(fields, "wording").unwrap_or_default().to_owned();
+    // Nothing else is a hash of ours, nor everything else a text to a database.
+    let is_hash = |text: &&str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let wording = body::one(fields, "wording").filter(is_hash).unwrap_or_default().to_owned();
     let (app, product) = (public.app.clone(), product.clone());
     let taken = to_its_end(async move {
         let mut tx = app.db.write().await?;

@@ -275,6 +275,16 @@ on_both! {
         assert_eq!(post.pages.post("/s/crm", &body).await.status, 404);
     }
 
+    /// What no database keeps as text is answered like everything else that is wrong.
+    async fn zeros_are_no_text(world: &mut World) {
+        let post = open(world).await;
+        assert_eq!(post.pages.get("/s/%00").await.status, 404);
+        assert_eq!(post.pages.get("/s/cr%00m").await.status, 404);
+        let body = format!("email={NEW}&agree=yes&wording=%00");
+        assert_eq!(post.pages.post("/s/crm?lang=%00", &body).await.status, 422);
+        assert_eq!(post.pages.post("/s/crm", "email=a%00b@example.net&agree=yes&wording=x").await.status, 422);
+    }
+
     /// The operator's commands, and the letter that a serving worker sends.
     async fn commands(world: &mut World) {
         let post = open(world).await;
