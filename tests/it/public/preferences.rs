@@ -184,6 +184,28 @@ on_both! {
         assert_eq!((code(world, "crm").await, code(world, "erp").await), ("SUPPRESSED_GLOBAL", "CONSENT"));
     }
 
+    /// The switch holds on the way from page to page, and gives way to the language that the person chooses.
+    async fn the_switch_is_kept_from_page_to_page(world: &mut World) {
+        let served = opened(world).await;
+        let asked = served.get(&format!("{}?lang=en", link(world, Purpose::Unsubscribe).await)).await;
+        let onward = |page: &Answer, start: &str| {
+            let at = page.body.find(start).unwrap_or_else(|| panic!("{start}: {}", page.body));
+            page.body[at..].split('"').next().expect("it ends").to_owned()
+        };
+        let choices = served.get(&onward(&asked, "/p/")).await;
+        assert!(choices.body.contains("What you receive"), "{}", choices.body);
+        let why = served.get(&onward(&choices, "/w/")).await;
+        assert!(why.body.contains("Why did I get this message?"), "{}", why.body);
+        for start in ["/o/", "/p/"] {
+            assert!(served.get(&onward(&why, start)).await.body.contains("<html lang=\"en\">"), "{start}");
+        }
+        // Where the form leads speaks as the form did, and after the choice of a language as chosen.
+        let path = link(world, Purpose::Preferences).await;
+        let saved = save(&served, &format!("{path}?lang=fr"), set("language", "en")).await;
+        let action = saved.body.split("<form method=\"post\" action=\"").nth(1).expect("a form").split('"').next();
+        assert_eq!(action, Some("?lang=en"), "{}", saved.body);
+    }
+
     /// An old form changes what its reader changed, not what others changed since; sent ten times at once,
     /// it is written once.
     async fn stale_and_repeated_forms(world: &mut World) {
