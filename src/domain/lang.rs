@@ -44,9 +44,17 @@ impl Lang {
 
 /// A name after « de »: « d’Atelier », « de Société ».
 pub fn french_of(name: &str) -> String {
+    if elides(name) { format!("d’{name}") } else { format!("de {name}") }
+}
+
+/// A name after « que »: « qu’Atelier », « que Société ».
+pub fn french_that(name: &str) -> String {
+    if elides(name) { format!("qu’{name}") } else { format!("que {name}") }
+}
+
+fn elides(name: &str) -> bool {
     let first = name.chars().next().and_then(|c| c.to_lowercase().next()).unwrap_or(' ');
-    let elided = "aàâäeéèêëiîïoôöuùûüœæ".contains(first);
-    if elided { format!("d’{name}") } else { format!("de {name}") }
+    "aàâäeéèêëiîïoôöuùûüœæ".contains(first)
 }
 
 #[cfg(test)]
@@ -57,6 +65,10 @@ mod tests {
     fn a_vowel_elides() {
         assert_eq!((french_of("Atelier"), french_of("Élan")), ("d’Atelier".to_owned(), "d’Élan".to_owned()));
         assert_eq!((french_of("Société"), french_of("")), ("de Société".to_owned(), "de ".to_owned()));
+        assert_eq!(
+            (french_that("Atelier"), french_that("Société")),
+            ("qu’Atelier".to_owned(), "que Société".to_owned())
+        );
     }
 
     #[test]

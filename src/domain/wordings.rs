@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::lang::{Lang, french_of};
+use super::lang::{Lang, french_of, french_that};
 
 /// A text as it is shown, with what finds it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +64,10 @@ pub fn of_preferences(sender: &str, lang: Lang) -> Shown {
 
 /// The text of the box about individual tracking; a yes of its own, apart from mail (TRK-5).
 pub fn of_tracking(sender: &str, lang: Lang) -> Shown {
+    let that = french_that(sender);
     let text = lang.pick(
         format!(
-            "J’accepte que {sender} sache si j’ouvre ses messages et sur quels liens je clique, pour mesurer leur \
+            "J’accepte {that} sache si j’ouvre ses messages et sur quels liens je clique, pour mesurer leur \
              intérêt. Ce n’est pas nécessaire pour les recevoir."
         ),
         format!(

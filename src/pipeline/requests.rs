@@ -14,7 +14,7 @@ use crate::{
     app::App,
     domain::{
         address::{Address, AddressHash},
-        lang::Lang,
+        lang::{Lang, french_that},
         requests::{self as rules, RequestKind},
     },
     store::{
@@ -190,11 +190,12 @@ pub async fn send_copy(app: &App, id: i64) -> Result<Listed, EndError> {
 
 fn copy_letter(app: &App, to: Address, json: &str, lang: Lang, id: i64) -> Letter {
     let sender = preferences::sender(app, lang);
+    let that = french_that(&sender);
     let (subject, text) = lang.pick(
         (
             format!("Vos données chez {sender}"),
             format!(
-                "Bonjour,\n\nvous avez demandé une copie des données que {sender} détient à votre sujet. La voici, \
+                "Bonjour,\n\nvous avez demandé une copie des données {that} détient à votre sujet. La voici, \
                  dans un format que les programmes lisent aussi (JSON).\n\nVous pouvez à tout moment vous opposer à \
                  leur utilisation pour la prospection, les faire corriger ou effacer.\n\n{json}\n"
             ),

@@ -18,7 +18,7 @@ use crate::{
         address::{Address, AddressHash},
         contacts::SourceKind,
         import::roles,
-        lang::Lang,
+        lang::{Lang, french_of},
         templates::escape_html,
         tokens::{Purpose, Token},
         wordings::{self as texts, Shown},
@@ -279,13 +279,11 @@ fn letter(app: &App, asked: &Subscription, product: &Product, to: Address, autho
         "" => author.name.as_str(),
         name => name,
     };
-    let name = &product.name;
+    let (name, of) = (&product.name, french_of(sender));
     let (subject, asks, press, otherwise) = lang.pick(
         (
             format!("Confirmez votre inscription : {name}"),
-            format!(
-                "Quelqu’un, vous sans doute, a demandé à recevoir à cette adresse les messages de {sender} sur {name}."
-            ),
+            format!("Quelqu’un, vous sans doute, a demandé à recevoir à cette adresse les messages {of} sur {name}."),
             "Confirmer mon inscription",
             format!(
                 "Ce lien fonctionne pendant {LINK_DAYS} jours. Sans confirmation, vous ne recevrez rien, et votre \

@@ -84,8 +84,8 @@ pub async fn home(State(public): State<Public>, RawQuery(query): RawQuery, heade
     let shell = Shell::new(&public, language::choose(query.as_deref(), None, &headers, default));
     let lang = shell.lang;
     let sentence = lang.pick(
-        format!("Cette adresse sert les liens des messages de {}.", shell.the_sender()),
-        format!("This address serves the links in the messages of {}.", shell.the_sender()),
+        format!("Cette adresse sert les liens des messages {}.", shell.of_the_sender()),
+        format!("This address serves the links in messages {}.", shell.of_the_sender()),
     );
     let way_on = lang.pick(
         "Pour ne plus recevoir ces messages, ouvrez le lien de désabonnement qui se trouve dans chacun d’eux.",

@@ -192,6 +192,29 @@ on_both! {
         assert!(list(world).await.iter().all(|e| e.scope != Scope::Global || e.lifted_at.is_some()));
     }
 
+    /// A sender whose name begins with a vowel is named as French names it, on every page and in the letter.
+    async fn a_name_is_elided(world: &mut World) {
+        let config = std::sync::Arc::make_mut(&mut world.app.config);
+        config.controller.name = "Atelier Exemple".into();
+        let served = opened(world).await;
+        let unsubscribe = link(world, Purpose::Unsubscribe).await;
+        let token = world.app.keys.tokens.verify(&unsubscribe["/o/".len()..]).expect("ours");
+        let question = format!("/a/{}", world.app.keys.tokens.sign(&Token { purpose: Purpose::Answer, ..token }));
+        let mut pages = Vec::new();
+        for path in ["/", "/s/crm", &unsubscribe, &link(world, Purpose::Preferences).await, &question] {
+            pages.push(served.get(path).await);
+        }
+        pages.push(served.post(&question, "answer=no").await);
+        pages.push(served.post(&unsubscribe, "choice=product").await);
+        for page in pages {
+            assert_eq!(page.status, 200);
+            assert!(page.body.contains("d’Atelier") || page.body.contains("qu’Atelier"), "{}", page.body);
+            for wrong in ["de Atelier", "de <strong>Atelier", "que Atelier"] {
+                assert!(!page.body.contains(wrong), "{wrong}: {}", page.body);
+            }
+        }
+    }
+
     /// The campaign's report counts what people said of why, and the presses taken back.
     async fn the_report_says_why(world: &mut World) {
         let served = opened(world).await;
