@@ -19,6 +19,7 @@ use crate::{
         contacts::SourceKind,
         import::roles,
         lang::{Lang, french_of},
+        suppressions::{Scope, SuppressionReason},
         templates::escape_html,
         tokens::{Purpose, Token},
         wordings::{self as texts, Shown},
@@ -29,6 +30,7 @@ use crate::{
         contacts::{self, Contact},
         products::{self, Product},
         subscriptions::{self, Asked, LetterState, Subscription},
+        suppressions::Entry,
     },
 };
 
@@ -89,7 +91,7 @@ pub async fn ask(
     };
     let kept = wordings::keep(tx, &shown, now).await?;
     // Both are asked for everybody, so that no answer takes longer than another.
-    let unwelcome = unwelcome(app, tx, address).await?;
+    let unwelcome = unwelcome(app, tx, address, &product.slug).await?;
     let enough = has_enough(tx, person, now).await?;
     let asked = Asked {
         product: &product.slug,
@@ -103,11 +105,15 @@ pub async fn ask(
     Ok(Taken::Recorded)
 }
 
-/// Whether no letter goes to the address, whatever is asked: it complained, is dead, or an operator
-/// closed it. What the person refused is no reason: this is how they come back (SUP-7).
-async fn unwelcome(app: &App, tx: &mut Tx, address: &Address) -> store::Result<bool> {
+/// Whether no letter about the product goes to the address, whatever is asked: it complained, is dead, or an
+/// operator closed it. What the person refused is no reason: this is how they come back (SUP-7).
+async fn unwelcome(app: &App, tx: &mut Tx, address: &Address, product: &str) -> store::Result<bool> {
     let found = suppress::check(tx, &app.keys.suppression, address, app.now()).await?;
-    Ok(found.iter().any(|f| f.in_force && !f.entry.reason.is_the_persons_act()))
+    // Only what an operator wrote ends at the product that it names (SUP-9, SUP-10).
+    let of_another = |entry: &Entry| {
+        (entry.reason, entry.scope) == (SuppressionReason::Manual, Scope::Product) && entry.product != product
+    };
+    Ok(found.iter().any(|f| f.in_force && !f.entry.reason.is_the_persons_act() && !of_another(&f.entry)))
 }
 
 async fn has_enough(tx: &mut Tx, person: AddressHash, now: Timestamp) -> store::Result<bool> {
@@ -241,7 +247,7 @@ async fn send(app: &App, subscription: &Subscription) -> store::Result<(LetterSt
         return Ok((LetterState::Failed, None, String::new()));
     };
     // A complaint or bounce since the form was sent counts, too.
-    if unwelcome(app, &mut tx, &to).await? {
+    if unwelcome(app, &mut tx, &to, &product.slug).await? {
         return Ok((LetterState::Withheld, None, String::new()));
     }
     let Some(author) = system_mail::author(app, &mut tx).await? else { return Ok(later(LetterState::Failed)) };

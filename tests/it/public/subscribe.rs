@@ -159,6 +159,22 @@ on_both! {
         assert_eq!((code(world, "crm").await, code(world, "erp").await), ("CONSENT", "SUPPRESSED_GLOBAL"));
     }
 
+    /// What an operator closed for one product is open for another; a complaint names none.
+    async fn an_operators_no_to_one_product(world: &mut World) {
+        let post = open(world).await;
+        world.product("erp").await;
+        for (address, reason) in [(PERSON, SuppressionReason::Manual), (NEW, SuppressionReason::Complaint)] {
+            let whom = Whom::Address(Address::parse(address).expect("an address"));
+            let (key, now) = (world.app.keys.suppression.clone(), world.app.now());
+            let refusal = Refusal { whom, reach: Reach::Product("erp".into()), reason, origin: Origin::Staff, at: Some(now),
+                campaign_id: None, note: String::new() };
+            world.tx(async |tx| suppress::refuse(tx, &key, &refusal, now).await).await;
+            send_form(&post, address).await;
+        }
+        let to: Vec<String> = letters(world, &post).await.into_iter().map(|l| l.to).collect();
+        assert_eq!(to, [PERSON]);
+    }
+
     /// A complaint between form and letter counts.
     async fn a_complaint_in_between(world: &mut World) {
         let post = open(world).await;
