@@ -42,7 +42,7 @@ pub enum BodyError {
 }
 
 /// 10 kB; what is asked for takes 26 bytes.
-pub const LIMIT: usize = 10 * 1024;
+pub const LIMIT: usize = 10_000;
 
 /// Read and thrown away before a body is refused as too large: whoever is still sending would see a
 /// broken connection instead of the answer.
