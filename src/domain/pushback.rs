@@ -42,7 +42,9 @@ pub fn pushback(reply: &Reply, class: ReplyClass) -> Option<Pushback> {
     match class {
         ReplyClass::Throttle if text.contains("[tss") => Some(minutes(120)),
         ReplyClass::Throttle if about == Some((7, 650)) || text.contains("s775") => Some(minutes(60)),
-        ReplyClass::Throttle if about == Some((7, 28)) => Some(Pushback { halve: true, ..minutes(30) }),
+        ReplyClass::Throttle if about == Some((7, 28)) || text.contains("unusual rate of") => {
+            Some(Pushback { halve: true, ..minutes(30) })
+        }
         ReplyClass::Throttle => Some(minutes(10)),
         ReplyClass::Block if reply.is_transient() => Some(minutes(30)),
         ReplyClass::Block => {
@@ -51,7 +53,7 @@ pub fn pushback(reply: &Reply, class: ReplyClass) -> Option<Pushback> {
         }
         // Greylisting asks each message to come again; everything else of these asks the sender to wait.
         ReplyClass::Soft if is_greylisting(&text) => None,
-        ReplyClass::Soft if reply.code == 421 && matches!(about, None | Some((7 | 0, _))) => Some(minutes(2)),
+        ReplyClass::Soft if reply.code == 421 && asks_to_wait(about, &text) => Some(minutes(2)),
         ReplyClass::Soft if reply.is_transient() && about.is_some_and(|(subject, _)| subject == 7) => Some(minutes(2)),
         _ => None,
     }
@@ -59,6 +61,12 @@ pub fn pushback(reply: &Reply, class: ReplyClass) -> Option<Pushback> {
 
 fn is_greylisting(text: &str) -> bool {
     ["greylist", "graylist", "grey-list", "gray-list", "grey list"].iter().any(|word| text.contains(word))
+}
+
+/// Whether a `421` asks everybody to wait, rather than speaks of one mailbox, of a connection that was idle for
+/// too long (`4.4.2`), or of a server that is back in a moment.
+fn asks_to_wait(about: Option<(u16, u16)>, text: &str) -> bool {
+    !matches!(about, Some((1 | 2, _) | (4, 2))) && !text.contains("shutting down")
 }
 
 /// Whether what was heard of a group lately suspends it. One word of a provider is enough; `other` is
@@ -214,10 +222,20 @@ mod tests {
             ("421 too many connections from your address", Some(10)),
             ("421 4.7.0 try again later", Some(2)),
             ("421 closing", Some(2)),
+            ("421 4.3.2 Service not available, closing transmission channel", Some(2)),
+            ("421 4.4.5 Server busy, try again later", Some(2)),
+            ("421 4.3.2 Too many connections", Some(10)),
+            ("421 Our system has detected an unusual rate of unsolicited mail", Some(30)),
+            (
+                "421 4.7.28 unusual rate of unsolicited mail originating from your SPF domain [news.example 35]",
+                Some(30),
+            ),
             ("451 4.7.1 Please try again later", Some(2)),
             // These concern the message alone.
             ("451 4.7.1 Greylisting in action, please come back later", None),
             ("421 4.3.2 shutting down", None),
+            ("421 4.4.2 timeout exceeded", None),
+            ("421 4.2.1 the mailbox is busy", None),
             ("452 4.2.2 over quota", None),
             ("450 4.2.1 is receiving mail too quickly", None),
             ("550 5.1.1 user unknown", None),

@@ -198,7 +198,11 @@ fn transient(status: Option<(u16, u16)>, text: &str) -> ReplyClass {
             28 | 500..=699 => ReplyClass::Throttle,
             _ => ReplyClass::Soft,
         }),
-        Some((_, detail)) if detail != 0 => ReplyClass::Soft,
+        // A mailbox that gets too much says nothing about who sends; a system that does (`4.3.2`, `4.4.5`) may.
+        Some((subject, detail)) if detail != 0 => match by_text(text) {
+            Some(ReplyClass::Throttle) if subject > 2 => ReplyClass::Throttle,
+            _ => ReplyClass::Soft,
+        },
         _ => by_text(text).unwrap_or(ReplyClass::Soft),
     };
     match class {
@@ -233,6 +237,7 @@ const PERMANENT: &[(u16, RangeInclusive<u16>, ReplyClass)] = &[
 const EXCEPTIONS: &[((u16, u16), &str, ReplyClass)] = &[
     // Microsoft 365 for an unknown user.
     ((4, 1), "recipient address rejected: access denied", ReplyClass::Hard),
+    ((4, 1), "recipient addresses rejected", ReplyClass::Hard),
     // Outlook.com for an unknown user.
     ((5, 0), "mailbox unavailable", ReplyClass::Hard),
     // Gmail, for a mailbox that exists and receives too much.
@@ -242,7 +247,8 @@ const EXCEPTIONS: &[((u16, u16), &str, ReplyClass)] = &[
 /// What texts mean, the first that occurs deciding. Lower case, a space at either end of the text.
 const TEXTS: &[(ReplyClass, &[&str])] = &[
     (ReplyClass::Block, &["(s3140)", "(s3150)"]),
-    (ReplyClass::Throttle, &["[tss", "(s775)", "s775)"]),
+    // Gmail names the SPF or DKIM domain that is too fast: that is no fault of either.
+    (ReplyClass::Throttle, &["[tss", "(s775)", "s775)", "unusual rate of"]),
     (ReplyClass::Soft, &["greylist", "graylist", "grey-list", "gray-list", "grey list"]),
     (
         ReplyClass::Config,
@@ -251,7 +257,10 @@ const TEXTS: &[(ReplyClass, &[&str])] = &[
             "sender rejected",
             "sender verify failed",
             "sender domain",
+            "sender's domain",
             "domain of sender",
+            "sender does not exist",
+            "unknown sender",
             "invalid sender",
             " spf ",
             " dkim ",
@@ -310,6 +319,8 @@ const TEXTS: &[(ReplyClass, &[&str])] = &[
             "account is disabled",
             "account has been disabled",
             "account has been deactivated",
+            "user disabled",
+            "user is disabled",
             "doesn't have a ",
             "doesn't have an account",
             "utilisateur inconnu",
@@ -332,6 +343,7 @@ const TEXTS: &[(ReplyClass, &[&str])] = &[
             "exceeds quota",
             "out of storage",
             "storage quota",
+            "storage allocation",
             "insufficient mailbox storage",
             "boîte pleine",
         ],
@@ -357,6 +369,7 @@ const TEXTS: &[(ReplyClass, &[&str])] = &[
             "rate-limit",
             "ratelimit",
             "unusual rate",
+            "excessive volume",
             "too many connections",
             "too many concurrent",
             "too many messages",
@@ -419,9 +432,11 @@ fn searchable(text: &str) -> String {
     out
 }
 
-/// The first enhanced status code inside a text, without its class.
+/// The first enhanced status code of a refusal inside a text, without its class.
 fn embedded_status(text: &str) -> Option<(u16, u16)> {
     text.split(|c: char| !c.is_ascii_digit() && c != '.')
+        // `2.1.1` is the version of some software.
+        .filter(|word| !word.starts_with('2'))
         .filter_map(|word| parse_status(word.trim_end_matches('.')))
         .map(|(_, subject, detail)| (subject, detail))
         .find(|status| *status != (0, 0))
@@ -507,6 +522,7 @@ mod tests {
             (Stage::Rcpt, "550 5.4.7 Delivery time expired", "soft"),
             (Stage::Rcpt, "450 4.4.7 Delivery time expired", "soft"),
             (Stage::Rcpt, "550 5.4.1 No answer from host", "soft"),
+            (Stage::Rcpt, "550 5.4.1 All recipient addresses rejected : Access denied", "hard"),
             (Stage::Mail, "553 5.1.8 Sender address rejected: Domain not found", "config"),
             (Stage::Mail, "501 5.1.7 Bad sender address syntax", "config"),
             (Stage::Data, "503 5.5.1 Bad sequence of commands", "config"),
@@ -531,7 +547,29 @@ mod tests {
             (Stage::Auth, "535 5.7.8 Authentication credentials invalid", "config"),
             (Stage::Auth, "535 nope", "config"),
             (Stage::Auth, "454 4.7.0 Temporary authentication failure", "soft"),
+            (
+                Stage::Final,
+                "421 4.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your SPF domain [news.example 35]. \
+                 To protect our users from spam, mail sent from your domain has been temporarily rate limited.",
+                "throttle",
+            ),
+            (
+                Stage::Final,
+                "550 5.7.28 Gmail has detected an unusual rate of unsolicited mail originating from your DKIM domain [news.example 35]",
+                "block",
+            ),
+            (Stage::Mail, "421 4.7.1 Messages to icloud.com deferred due to excessive volume", "throttle"),
+            (Stage::Mail, "550 5.7.1 The sender's domain does not exist", "config"),
+            // Whoever says that it is too much means it, whatever else the number says …
+            (Stage::Mail, "421 4.3.2 Too many connections", "throttle"),
+            (Stage::Mail, "421 4.4.5 Too many messages, slow down", "throttle"),
+            (Stage::Rcpt, "451 4.3.2 Please try again later", "soft"),
+            // … unless it is about the mailbox.
+            (Stage::Rcpt, "450 4.2.1 The mailbox gets too many messages", "soft"),
             // No enhanced code.
+            (Stage::Rcpt, "550 rejected by Some Server 2.1.1", "unknown"),
+            (Stage::Rcpt, "550 user disabled", "hard"),
+            (Stage::Final, "552 Requested mail action aborted: exceeded storage allocation", "full"),
             (Stage::Rcpt, "450 mailbox unavailable", "soft"),
             (Stage::Rcpt, "450 user unknown", "soft"),
             (Stage::Connect, "421 too many connections from your address", "throttle"),
