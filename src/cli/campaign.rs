@@ -9,7 +9,12 @@ use std::{
 };
 
 use clap::{Subcommand, ValueEnum};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    fmt::temporal::DateTimeParser,
+    tz::{Disambiguation, TimeZone},
+};
 use serde::Serialize;
 
 use self::watch::{answer_status, line, watch};
@@ -406,21 +411,24 @@ fn instant(text: &str, app: &App) -> anyhow::Result<Timestamp> {
 }
 
 fn instant_as_written(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
+    let refused = |why: String| Failure::Input(format!("--at {text:?}: {why}"));
+    // A zone that is written counts, or nothing does: neither a misspelt one nor one that the offset contradicts.
+    if text.contains('[') {
+        let zoned = ZONED.parse_zoned(text).map_err(|error| refused(error.to_string()))?;
+        return Ok(zoned.timestamp());
+    }
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
-    if let Ok(zoned) = text.parse::<jiff::Zoned>() {
-        return Ok(zoned.timestamp());
-    }
     let local: DateTime = text.parse().map_err(|_| {
-        Failure::Input(format!(
-            "--at {text:?}: expected 2026-11-23T09:00:00+01:00, 2026-11-23T09:00[Europe/Paris] or 2026-11-23 09:00"
-        ))
+        refused("expected 2026-11-23T09:00:00+01:00, 2026-11-23T09:00[Europe/Paris] or 2026-11-23 09:00".to_owned())
     })?;
-    // An hour that the change of the clocks skips or repeats names no instant.
     let instant = tz.to_ambiguous_timestamp(local).unambiguous();
-    instant.map_err(|_| Failure::Input(format!("--at {text:?}: the clocks change then; give an offset")).into())
+    Ok(instant.map_err(|_| refused("the clocks change then; give an offset".to_owned()))?)
 }
+
+/// An hour that the change of the clocks skips or repeats names no instant.
+const ZONED: DateTimeParser = DateTimeParser::new().disambiguation(Disambiguation::Reject);
 
 async fn report_of(app: &App, slug: &str) -> anyhow::Result<Report> {
     let mut tx = app.db.read().await?;

@@ -124,7 +124,20 @@ on_both! {
         write(world, "autumn.md", &campaign("autumn", "rate = \"120/min\""));
         program.json(&["campaign", "edit", "autumn", "autumn.md"]);
         fails(&program, &["campaign", "pause", "autumn"], 3);
-        fails(&program, &["campaign", "launch", "autumn", "--at", "next Tuesday"], 2);
+        for (at, why) in [
+            ("next Tuesday", "expected"),
+            ("2020-01-01 09:00", "past"),
+            // The clocks jump over this hour, and show that one twice.
+            ("2099-03-29 02:30", "clocks change"),
+            ("2099-03-29T02:30[Europe/Paris]", "gap"),
+            ("2099-10-25T02:30[Europe/Paris]", "fold"),
+            // A zone that does not exist is not the controller's, and one that the offset contradicts is neither.
+            ("2099-07-01T09:00[America/New_Yorc]", "New_Yorc"),
+            ("2099-07-01T09:00+02:00[America/New_York]", "offset"),
+        ] {
+            let said = fails(&program, &["campaign", "launch", "autumn", "--at", at], 2);
+            assert!(said.contains(why), "{at}: {said}");
+        }
 
         let status = program.json(&["campaign", "launch", "autumn", "--at", "2099-07-01 09:00"]);
         assert_eq!((&status["state"], &status["asked"], &status["rate_per_minute"]),
@@ -137,5 +150,14 @@ on_both! {
         assert_eq!(program.json(&["campaign", "cancel", "autumn"])["state"], "cancelled");
         assert_eq!(program.json(&["campaign", "cancel", "autumn"])["state"], "cancelled");
         fails(&program, &["campaign", "resume", "autumn"], 3);
+        for (slug, at, starts) in [
+            ("york", "2099-07-01T09:00[America/New_York]", "2099-07-01T13:00:00Z"),
+            ("twice", "2099-10-25T02:30+01:00[Europe/Paris]", "2099-10-25T01:30:00Z"),
+        ] {
+            write(world, "later.md", &campaign(slug, ""));
+            program.json(&["campaign", "create", "later.md"]);
+            let status = program.json(&["campaign", "launch", slug, "--at", at]);
+            assert_eq!(status["scheduled_at"], starts, "{at}");
+        }
     }
 }
