@@ -67,8 +67,8 @@ pub fn group_of_mx(host: &str) -> &'static str {
     }
 }
 
-/// Whether a domain can be in the DNS at all: names kept for examples, tests and private networks
-/// (RFC 2606, 6761, 6762, 8375) are never asked for.
+/// Whether a domain can be in the public DNS at all: names kept for examples, tests and private networks
+/// (RFC 2606, 6761, 6762, 8375) are not asked of it.
 pub fn is_public_domain(domain: &str) -> bool {
     const NEVER: [&str; 11] = [
         "example",

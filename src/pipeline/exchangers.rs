@@ -52,7 +52,9 @@ impl Exchangers {
     pub async fn groups(&self, app: &App, recipients: &[&str]) -> store::Result<HashMap<String, &'static str>> {
         let unnamed = |domain: &&str| providers::known_group_of_domain(domain).is_none();
         let distinct: BTreeSet<&str> = recipients.iter().copied().filter(unnamed).collect();
-        let wanted: Vec<&str> = distinct.into_iter().filter(|domain| providers::is_public_domain(domain)).collect();
+        // Names that the public DNS cannot have are asked of a server that somebody chose: it may know a private network.
+        let may_be_known = |domain: &&str| app.config.dns.is_some() || providers::is_public_domain(domain);
+        let wanted: Vec<&str> = distinct.into_iter().filter(may_be_known).collect();
         if wanted.is_empty() || self.resolver.is_none() {
             return Ok(HashMap::new());
         }
@@ -127,7 +129,9 @@ impl Exchangers {
 fn group(answer: Result<Vec<crate::mail::dns::Mx>, DnsError>) -> Option<&'static str> {
     match answer {
         Ok(exchangers) => {
-            let named = exchangers.iter().map(|mx| providers::group_of_mx(&mx.host)).find(|g| *g != providers::OTHER);
+            // Those that are tried first have the mailboxes; who stands in for them when they are away has not.
+            let first = exchangers.iter().take_while(|mx| mx.preference == exchangers[0].preference);
+            let named = first.map(|mx| providers::group_of_mx(&mx.host)).find(|group| *group != providers::OTHER);
             Some(named.unwrap_or(providers::OTHER))
         }
         Err(DnsError::NoSuchName | DnsError::Name(_)) => Some(providers::OTHER),

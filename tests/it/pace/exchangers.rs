@@ -48,6 +48,28 @@ on_both! {
         worker.drain().await;
     }
 
+    /// A DNS server that was chosen knows names that the public one cannot have.
+    async fn a_private_network_has_exchangers_too(world: &mut World) {
+        ready(world).await;
+        people(world, 3, ["siege.internal", "filiale.test", "ailleurs.test", "chez-soi.test"]).await;
+        let dns = Dns::start(
+            "siege.internal MX 10 mx1.mail.ovh.net\nfiliale.test MX 10 mx2.mail.ovh.net\nailleurs.test MX 10 mx.notovh.net\n\
+             chez-soi.test MX 50 mx1.mail.ovh.net\nchez-soi.test MX 10 mx.chez-soi.test\n",
+        )
+        .await;
+        let mut config = (*world.app.config).clone();
+        config.dns = Some(dns.at);
+        world.app.config = Arc::new(config);
+        let server = Server::kind(Duration::ZERO).await;
+        let campaign = launch(world, "private", "").await;
+        let worker = Worker::start(&world.app, &server.catcher.url());
+        world.until_state("private", CampaignState::Finished).await;
+        worker.drain().await;
+        assert_eq!(states_of(world, campaign, "ovh").await[&Accepted], 6);
+        // A look-alike, and one whose mail the provider only keeps while its own server is away.
+        assert_eq!(states_of(world, campaign, "other").await[&Accepted], 6);
+    }
+
     /// With DNS away or silent everybody is sent to all the same, and soon.
     async fn nothing_waits_for_dns(world: &mut World) {
         ready(world).await;
