@@ -101,7 +101,10 @@ impl Thresholds {
         let least = ceil(self.complaints_ppm * n.accepted.max(self.complaints_after), 1_000_000).max(1);
         let complaints = Gauge {
             left: (self.complaints_ppm < 1_000_000).then(|| (least - n.complaints).max(0)),
-            fires: enough && n.complaints > 0 && n.complaints * 1_000_000 >= self.complaints_ppm * n.accepted,
+            fires: enough
+                && self.complaints_ppm < 1_000_000
+                && n.complaints > 0
+                && n.complaints * 1_000_000 >= self.complaints_ppm * n.accepted,
             ..share(Stop::Complaints, n.complaints, n.accepted, self.complaints_ppm)
         };
         let counted = |stop, count: i64, limit: i64| Gauge {
@@ -220,6 +223,16 @@ mod tests {
         assert_eq!(fired(Numbers { content: 1, ..Numbers::default() }), Some(Stop::Content));
         let lax = Thresholds { authentication: 0, content: 3, ..Thresholds::default() };
         assert_eq!(lax.fired(&Numbers { config: 100, content: 2, ..Numbers::default() }), None);
+    }
+
+    #[test]
+    fn a_hundred_percent_never_stops() {
+        let never = Thresholds { complaints_ppm: 1_000_000, hard_bounces_ppm: 1_000_000, ..Thresholds::default() };
+        assert_eq!(never.fired(&Numbers { accepted: 3, complaints: 3, ..Numbers::default() }), None);
+        assert_eq!(
+            never.fired(&Numbers { accepted: 3, complaints: 4, bounced: 200, hard: 200, ..Numbers::default() }),
+            None
+        );
     }
 
     proptest! {
