@@ -50,6 +50,8 @@ struct State {
     /// Messages on the wire at a time; none: as many as there are connections.
     connections: Option<usize>,
     recent: Recent,
+    /// How many workers share it; 0: not known yet.
+    workers: usize,
     /// When this worker heard what suspended it: it may not be on disk yet.
     heard: Option<Instant>,
 }
@@ -130,7 +132,9 @@ impl Group {
         let recovering = standing.as_ref().map(|standing| standing.connections());
         let connections = configured.into_iter().chain(recovering).min().map(|n| part.share(n as usize));
         let mut state = lock(&self.state);
-        if standing.is_none() && state.heard.is_some_and(|at| at.elapsed() < SETTLES) {
+        state.workers = part.of;
+        let until = |standing: &Option<Standing>| standing.as_ref().map(|standing| standing.suspended_until);
+        if until(&standing) < until(&state.standing) && state.heard.is_some_and(|at| at.elapsed() < SETTLES) {
             return;
         }
         (state.standing, state.connections) = (standing, connections);
@@ -185,7 +189,9 @@ impl Group {
         if !pushback::suspends(&self.name, seen.answers, seen.pushbacks) {
             return None;
         }
-        let seen = Seen { per_hour: seen.per_hour, accepted: 0, now };
+        // What it took from all of them: each has its part of what there is.
+        let per_hour = seen.per_hour.saturating_mul(state.workers.max(1) as i64);
+        let seen = Seen { per_hour, accepted: 0, now };
         let standing = Standing::after(state.standing.as_ref(), push, reply, class, seen);
         state.connections = Some(state.connections.map_or(1, |n| n.min(1)));
         (state.standing, state.heard) = (Some(standing), Some(at));
@@ -308,6 +314,25 @@ mod tests {
         let google = traffic.group("google");
         (0..2).for_each(|_| google.goes());
         assert!(!google.has_connection());
+    }
+
+    /// What the database said before it knew of it does not undo what a worker heard, and what it heard is its part.
+    #[test]
+    fn a_worker_speaks_for_all_and_is_not_talked_out_of_it() {
+        let (traffic, at) = (Traffic::default(), Instant::now());
+        let yahoo = traffic.group("yahoo");
+        let (limits, part) = (of_all(Limits::default()), Part { rank: 1, of: 4 });
+        traffic.learn(vec![], &limits, part);
+        (0..60).for_each(|_| assert!(yahoo.hear(&Reply::new(250, "ok"), None, NOW, at).is_none()));
+        let reply = Reply::new(421, "4.7.0 [TSS04] deferred due to unexpected volume");
+        let (_, seen) = yahoo.hear(&reply, Some(ReplyClass::Throttle), NOW, at + Duration::from_secs(60)).unwrap();
+        assert_eq!(seen.per_hour, 4 * 3600);
+        let recovering = Standing { suspended_until: NOW - 1, ..yahoo.standing().unwrap() };
+        traffic.learn(vec![("yahoo".to_owned(), recovering.clone())], &limits, part);
+        assert!(yahoo.is_suspended(NOW));
+        lock(&yahoo.state).heard = at.checked_sub(SETTLES);
+        traffic.learn(vec![("yahoo".to_owned(), recovering)], &limits, part);
+        assert!(!yahoo.is_suspended(NOW), "by then the database knows better");
     }
 
     #[test]
