@@ -61,7 +61,7 @@ struct GroupText {
 
 /// `"600/min"`, or a number of messages a minute.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a rate like \"600/min\", or a whole number of messages a minute")]
 enum RateText {
     Number(u32),
     Text(String),
@@ -362,6 +362,11 @@ mod tests {
         ] {
             let error = load(file, &[]).map(|_| ()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{place}: ")) && error.contains(way_out), "{file}: {error}");
+        }
+        for rate in ["0.5", "-1", "true", "[5]"] {
+            let error =
+                load(&format!("[limits.groups.google]\nrate = {rate}"), &[]).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains("line 2, column 8: expected a rate like \"600/min\""), "{rate}: {error}");
         }
         for (name, value) in [("OUINON_LIMITS_HOURLY", "many"), ("OUINON_LIMITS_WARM_UP", "1;2")] {
             assert!(load("", &[(name, value)]).unwrap_err().to_string().starts_with("limits."));
