@@ -293,9 +293,13 @@ impl Pace {
                 format!("{} en attente, {} à réessayer", group.queued, group.deferred),
                 format!("{} waiting, {} to be tried again", group.queued, group.deferred),
             );
-            lines.push(format!("{name}: {}, {waits}", group.sentence(lang)));
+            let next = group.next_retry.as_ref().map_or(String::new(), |at| {
+                lang.pick(format!(", prochain essai à {at}"), format!(", next try at {at}"))
+            });
+            lines.push(format!("{name}: {}, {waits}{next}", group.sentence(lang)));
         }
-        for gauge in self.stops.iter().filter(|gauge| gauge.count > 0) {
+        let goes_on = self.groups.values().any(|group| group.queued + group.deferred > 0);
+        for gauge in self.stops.iter().filter(|gauge| goes_on || gauge.count > 0) {
             let left = gauge.left.map_or(String::new(), |left| {
                 lang.pick(format!(", encore {left} avant l'arrêt"), format!(", {left} more would stop it"))
             });

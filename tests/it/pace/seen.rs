@@ -73,6 +73,13 @@ on_both! {
         assert_eq!(status["groups"]["yahoo"]["connections"], 1);
         let stop = &status["stops"][0];
         assert_eq!((&stop["stop"], &stop["count"], &stop["left"]), (&Value::from("hard_bounces"), &1.into(), &2.into()));
+        // The same in words: when the next retry is due, and every stop before it fires.
+        let words = String::from_utf8(program.run(&["campaign", "status", "seen"]).stdout).unwrap();
+        let next = status["groups"]["yahoo"]["next_retry"].as_str().expect("a retry is due");
+        assert!(words.contains(next), "{words}");
+        for stop in ["hard_bounces: 1 / ", "complaints: 0 / ", "authentication: 0", "content: 0"] {
+            assert!(words.contains(stop), "{stop}: {words}");
+        }
         let report = program.json(&["campaign", "report", "seen"]);
         for (group, part) in report["by_provider_group"].as_object().unwrap() {
             let sum: i64 = ["accepted", "bounced", "blocked", "queued", "deferred", "unknown", "cancelled"]
