@@ -132,8 +132,13 @@ impl Standing {
     ) -> Standing {
         let pause = push.pause.as_millis() as i64;
         if let Some(standing) = previous.filter(|standing| standing.is_suspended(seen.now)) {
-            let until = standing.suspended_until.max(seen.now + pause);
-            return Standing { suspended_until: until, stepped_at: until, ..standing.clone() };
+            let until = seen.now + pause;
+            if until <= standing.suspended_until {
+                return standing.clone();
+            }
+            // What asks for more is the reason from now on.
+            let reply = without_addresses(reply);
+            return Standing { suspended_until: until, stepped_at: until, class, reply, ..standing.clone() };
         }
         let strikes = previous.map_or(0, |standing| standing.strikes) + 1;
         let grown = pause.saturating_mul(1 << (strikes - 1).clamp(0, 8)).min(LONGEST.max(pause));
@@ -293,6 +298,10 @@ mod tests {
         assert_eq!(first.suspended_until, NOW + 10 * MINUTE);
         let echo = after(Some(&first), line, 3600, NOW + 5_000);
         assert_eq!((echo.strikes, echo.suspended_until), (1, NOW + 10 * MINUTE + 5_000));
+        let worse = after(Some(&echo), "550 5.7.1 on our block list (S3150)", 3600, NOW + 6_000);
+        assert_eq!((worse.strikes, worse.suspended_until), (1, NOW + 24 * HOUR + 6_000));
+        assert_eq!((worse.class, worse.reply.contains("S3150")), (ReplyClass::Block, true));
+        assert_eq!(after(Some(&worse), line, 3600, NOW + 7_000), worse, "what asks for less changes nothing");
         let mut standing = first;
         let pauses: Vec<i64> = (0..6)
             .map(|_| {
