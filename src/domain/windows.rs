@@ -91,8 +91,9 @@ impl Hours {
                 (hour, minute) => Time::new(hour, minute, 0, 0).ok(),
             }
         };
+        let is_whole_day = time(from) == Some(Time::midnight()) && to.trim() == "24:00";
         let (from, to) = (time(from).ok_or(SHAPE)?, time(to).ok_or(SHAPE)?);
-        if from == to {
+        if from == to && !is_whole_day {
             return Err("the hours begin and end at the same time".to_owned());
         }
         Ok(Hours { from, to })
@@ -207,6 +208,11 @@ mod tests {
             assert!(Days::parse(text).is_err(), "{text}");
         }
         assert_eq!(Hours::parse("18:00-24:00"), Hours::parse("18:00-00:00"));
+        assert!(windows("00:00-24:00", "", "").ever_opens() && !windows("", "", "00:00-24:00").ever_opens());
+        assert_eq!(
+            opens(&windows("0:00-24:00", "sun", ""), "2026-11-28T12:00:00Z", "Europe/Paris"),
+            "2026-11-28T23:00:00Z"
+        );
         assert_eq!(Days::parse("sat-mon"), Days::parse("Sun, mon,sat"));
     }
 
