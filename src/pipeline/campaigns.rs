@@ -8,10 +8,10 @@ use crate::{
     domain::{
         address::Address,
         campaign_file::{BodyFormat, CampaignFile},
-        campaigns::{CampaignState, DeliveryState},
+        campaigns::{CampaignKind, CampaignState, DeliveryState},
         located::Problems,
     },
-    store::{self, campaigns, campaigns::Campaign, contacts, deliveries},
+    store::{self, campaigns, campaigns::Campaign, contacts, deliveries, facts},
 };
 
 /// Why a campaign's act did not happen.
@@ -135,8 +135,16 @@ pub async fn resolve(app: &App, slug: &str, address: &Address, to: DeliveryState
     let row = find(&mut tx, slug).await?;
     let contact = contacts::by_hash(&mut tx, app.keys.suppression.hash(address)).await?;
     let contact = contact.ok_or(CampaignError::NotUnknown)?;
-    if !deliveries::resolve(&mut tx, row.id, contact.id, to, app.now().as_millisecond()).await? {
+    let now = app.now().as_millisecond();
+    if !deliveries::resolve(&mut tx, row.id, contact.id, to, now).await? {
         return Err(CampaignError::NotUnknown);
+    }
+    if to == DeliveryState::Accepted && row.kind == CampaignKind::Repermission {
+        // What the gate notes when the server says so (RP-6, RP-3).
+        facts::note_asked(&mut tx, contact.address_hash, &row.product, now).await?;
+        if CampaignFile::parse(&row.source, Some(row.format)).is_ok_and(|file| file.art14_notice) {
+            contacts::inform(&mut tx, contact.address_hash, now).await?;
+        }
     }
     tx.commit().await?;
     Ok(())

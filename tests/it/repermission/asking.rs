@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use ouinon::{
     domain::{
         address::Address,
-        campaigns::CampaignState,
+        campaigns::{CampaignState, DeliveryState},
         contacts::{ContactKind, Relationship},
         lang::Lang,
         repermission::waves::{Share, Waves},
         suppressions::Scope,
     },
-    mail::catcher::{Caught, Settings},
+    mail::catcher::{Action, Caught, Script, Settings, What},
     pipeline::{
         campaigns, contacts as people,
         repermission::{
@@ -197,6 +197,31 @@ on_both! {
         world.advance(300 * 24 * 3600);
         let plan = plan_of(world, &[("old.csv", list.as_bytes())], &Reading::default()).await;
         assert_eq!(super::told(&plan), "no-basis 2");
+    }
+
+    /// A question of which nobody knows whether it arrived, and of which a person says that it did: it is not
+    /// asked again before its time, and whoever was informed by it is informed.
+    async fn a_question_that_arrived_by_a_persons_word(world: &mut World) {
+        let cut: Script = Arc::new(|event| match event.what {
+            What::Message { .. } => Action::Close,
+            _ => Action::Usual,
+        });
+        let _post = Sending::open(world, Settings { script: Some(cut), ..Settings::default() }).await;
+        world.product("crm").await;
+        let pro = contact(world, "pro@s.example");
+        stored(world, Contact { kind: ContactKind::Business, informed: false, ..pro }).await;
+        let ask = |slug| campaign(slug, "art14_notice = true").replace("kind = \"marketing\"", "kind = \"repermission\"");
+        for slug in ["once", "twice"] {
+            world.create(&ask(slug)).await;
+        }
+        world.launch("once").await;
+        world.send("once").await;
+        assert_eq!(world.report("once").await.status.unknown, 1);
+        let address = Address::parse("pro@s.example").unwrap();
+        campaigns::resolve(&world.app, "once", &address, DeliveryState::Accepted).await.unwrap();
+        assert!(known(world, "pro@s.example").await.unwrap().informed);
+        let forecast = world.preflight("twice").await;
+        assert_eq!(forecast.block.by_reason.get("REPERMISSION_COOLDOWN"), Some(&1), "{forecast:?}");
     }
 
     /// In waves, with a pause between them; stopped when too many object, and never asked twice by two plans.
