@@ -470,6 +470,10 @@ pub fn print_status(s: &Status, lang: Lang) {
         for unknown in &s.unknowns {
             say!("  {}", unknown.address);
         }
+        let more = s.unknown - s.unknowns.len() as i64;
+        if more > 0 {
+            say!("  {}", lang.pick(format!("… et {more} de plus"), format!("… and {more} more")));
+        }
     }
 }
 
