@@ -72,8 +72,15 @@ const TOWN: [(&str, &str); 10] = [
 /// What google and yahoo take in an hour of the story; then they push back until the hour is over.
 const HOURLY: f64 = 0.25;
 const HOUR: i64 = 3_600_000;
-/// How much of the story's time passes with each look at it, 50 milliseconds or more.
+/// How much of the story's time passes with each look at it: five minutes a second.
 const AHEAD: i64 = 15_000;
+const LOOK: Duration = Duration::from_millis(50);
+/// When nothing was sent for so long, the clock goes on to when something may be.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often every delivery is counted, which takes its time.
+const COUNT: Duration = Duration::from_secs(1);
+/// A run that takes longer does not end.
+const PATIENCE: Duration = Duration::from_secs(3600);
 
 #[tokio::main]
 async fn main() {
@@ -107,20 +114,25 @@ async fn main() {
     let id = row(&app).await.id;
     let (began, start) = (Instant::now(), app.now());
     let mut ended: BTreeMap<&str, String> = BTreeMap::new();
+    let (mut counted, mut sent, mut moved) = (began, 0, began);
     while row(&app).await.state != CampaignState::Finished {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let now = states(&app, id).await;
-        for (group, _) in TOWN {
-            let open = now.get(group).is_none_or(|states| states.keys().any(|state| !is_end(*state)));
-            if !open && !ended.contains_key(group) {
-                let hours = (app.now().as_millisecond() - start.as_millisecond()) as f64 / HOUR as f64;
-                ended.insert(group, format!("{hours:.1} h"));
-            }
+        tokio::time::sleep(LOOK).await;
+        if counted.elapsed() >= COUNT {
+            note_ends(&states(&app, id).await, &mut ended, app.now().as_millisecond() - start.as_millisecond());
+            counted = Instant::now();
         }
-        // Five minutes a second.
-        app.clock.advance(AHEAD);
+        if catcher.mailbag().count() > sent {
+            (sent, moved) = (catcher.mailbag().count(), Instant::now());
+        }
+        let leap = if moved.elapsed() > QUIET { until_something_may_be_sent(&app, id).await } else { None };
+        app.clock.advance(leap.unwrap_or(AHEAD));
+        if leap.is_some() {
+            moved = Instant::now();
+        }
         assert!(row(&app).await.state != CampaignState::Paused, "a stop fired");
+        assert!(began.elapsed() < PATIENCE, "it does not end: {:?}", states(&app, id).await);
     }
+    note_ends(&states(&app, id).await, &mut ended, app.now().as_millisecond() - start.as_millisecond());
     let spent = began.elapsed();
     stop.send(true).unwrap();
     for worker in workers {
@@ -152,6 +164,30 @@ async fn main() {
     if let Some(database) = database {
         database.drop_database().await;
     }
+}
+
+/// Notes of each group that has come to its end how long that took, in the story's time.
+fn note_ends(
+    now: &BTreeMap<String, BTreeMap<DeliveryState, i64>>,
+    ended: &mut BTreeMap<&'static str, String>,
+    millis: i64,
+) {
+    for (group, _) in TOWN {
+        let is_over = now.get(group).is_some_and(|states| states.keys().all(|state| is_end(*state)));
+        if is_over {
+            ended.entry(group).or_insert_with(|| format!("{:.1} h", millis as f64 / HOUR as f64));
+        }
+    }
+}
+
+/// How long it is until a group is no longer suspended or a deferred message is due, whichever comes first.
+async fn until_something_may_be_sent(app: &App, id: i64) -> Option<i64> {
+    let now = app.now().as_millisecond();
+    let mut tx = app.db.read().await.unwrap();
+    let standings = groups::all(&mut tx).await.unwrap();
+    let due = deliveries::next_attempt(&mut tx, id).await.unwrap();
+    let instants = standings.iter().map(|(_, standing)| standing.suspended_until).chain(due);
+    instants.map(|at| at - now).filter(|wait| *wait > AHEAD).min()
 }
 
 async fn write(app: &App, each: usize) {
