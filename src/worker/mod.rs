@@ -37,7 +37,7 @@ use gatekeeper::{Gate, Keeper};
 const TICK: Duration = Duration::from_millis(200);
 /// How often a worker shows that it lives.
 const BEAT: Duration = Duration::from_secs(1);
-/// A worker that shows no sign for so long is dead to the others.
+/// A worker that shows no sign for so long, while the others look, is dead to them.
 const DEAD_AFTER: Duration = Duration::from_secs(6);
 /// How often what was counted of times past is forgotten.
 const SWEEP: Duration = Duration::from_secs(600);
@@ -161,8 +161,8 @@ struct Worker {
     part: Part,
     /// When it last forgot what was counted of times past.
     swept: Option<tokio::time::Instant>,
-    /// The others' heartbeats, and since when they stand still.
-    others: HashMap<i64, (i64, tokio::time::Instant)>,
+    /// The others' heartbeats, and for how long they were seen to stand still.
+    others: HashMap<i64, (i64, Duration)>,
     last_beat: Option<tokio::time::Instant>,
 }
 
@@ -192,8 +192,9 @@ impl Worker {
 
     /// One look at what there is to do.
     async fn step(&mut self) -> store::Result<Life> {
-        if !self.beat().await? {
-            return Ok(Life::Over);
+        let life = self.beat().await?;
+        if life != Life::Goes {
+            return Ok(life);
         }
         let now = self.app.now().as_millisecond();
         let mut tx = self.app.db.read().await?;
@@ -257,36 +258,39 @@ impl Worker {
         }
     }
 
-    /// Shows that this worker lives, and buries those that show no sign. False: others have buried this one.
-    async fn beat(&mut self) -> store::Result<bool> {
+    /// Shows that this worker lives, and buries those that show no sign.
+    async fn beat(&mut self) -> store::Result<Life> {
         let now = tokio::time::Instant::now();
         if self.last_beat.is_some_and(|at| now - at < BEAT) {
-            return Ok(true);
+            return Ok(Life::Goes);
         }
         let mut tx = self.app.db.write().await?;
         if !workers::beat(&mut tx, self.id).await? {
-            return Ok(false);
+            return Ok(Life::Over);
         }
         let all = workers::all(&mut tx).await?;
         tx.commit().await?;
+        // Whoever could not look, for the database was away or the machine stood still, has seen nobody stand still.
+        let looked = self.last_beat.map_or(Duration::ZERO, |at| (now - at).min(2 * BEAT));
         self.last_beat = Some(now);
         let rank = all.iter().position(|(id, _)| *id == self.id).unwrap_or(0);
         self.part = Part { rank, of: all.len() };
         let alive: HashMap<i64, i64> = all.iter().copied().collect();
         self.others.retain(|id, _| alive.contains_key(id));
         for (id, beat) in all.into_iter().filter(|(id, _)| *id != self.id) {
-            let seen = self.others.entry(id).or_insert((beat, now));
-            if seen.0 != beat {
-                *seen = (beat, now);
-            }
+            let stood = match self.others.get(&id) {
+                Some((seen, stood)) if *seen == beat => *stood + looked,
+                _ => Duration::ZERO,
+            };
+            self.others.insert(id, (beat, stood));
         }
         let dead: Vec<i64> =
-            self.others.iter().filter(|(_, (_, since))| now - *since > DEAD_AFTER).map(|(id, _)| *id).collect();
+            self.others.iter().filter(|(_, (_, stood))| *stood > DEAD_AFTER).map(|(id, _)| *id).collect();
         if !dead.is_empty() {
             self.bury(|id| dead.contains(&id)).await?;
         }
         self.look_after().await?;
-        Ok(true)
+        Ok(Life::Goes)
     }
 
     /// With each beat: groups that stayed quiet get more, campaigns that must not go on are stopped,
@@ -374,8 +378,10 @@ impl Worker {
     }
 }
 
-/// Whether a worker is still on the list.
+/// Whether a worker may go on under its name.
+#[derive(PartialEq)]
 enum Life {
     Goes,
+    /// Others took it off the list.
     Over,
 }

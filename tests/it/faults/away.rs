@@ -5,6 +5,7 @@ use std::time::Duration;
 use ouinon::{
     domain::campaigns::DeliveryState::{Accepted, Unknown},
     mail::catcher::{Action, Catcher, What},
+    store::workers,
 };
 use sqlx::AssertSqlSafe;
 
@@ -119,6 +120,36 @@ async fn cut_connections_to_postgres_double_and_lose_nothing() {
         .await;
         worker.drain().await;
         assert_eq!(states(world, campaign).await.get(&Unknown), None);
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// PostgreSQL is away for longer than a worker may stand still: none takes the others for dead, for nobody
+/// could show that it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_postgresql_is_away_nobody_dies() {
+    let Some(cluster) = cluster_of_its_own("two workers while PostgreSQL is away").await else { return };
+    world::on(&cluster.url(), async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = slow_server().await;
+        let both = [(); 2].map(|()| Worker::start(&world.app, &catcher.url()));
+        assert!(catcher.mailbag().wait_for(400, PATIENCE).await);
+        let ids = async || -> Vec<i64> {
+            world.tx(async |tx| workers::all(tx).await).await.into_iter().map(|(id, _)| id).collect()
+        };
+        let before = ids().await;
+        assert_eq!(before.len(), 2);
+        tokio::task::block_in_place(|| cluster.stop()).expect("the server stops");
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        tokio::task::block_in_place(|| cluster.start()).expect("the server starts");
+        let sent = catcher.mailbag().count();
+        assert!(catcher.mailbag().wait_for(sent + 400, PATIENCE).await, "it goes on by itself");
+        until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
+        assert_eq!(ids().await, before);
+        for worker in both {
+            worker.drain().await;
+        }
         assert_once_each(world, campaign, &[&catcher]).await;
     })
     .await;
