@@ -52,6 +52,16 @@ pub(crate) use on;
 /// The result of a statement.
 pub type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// Whether a transaction that failed so may be committed all the same: the database's answer did not arrive.
+pub fn may_have_committed(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => false,
+        // PostgreSQL that stops (class 57P) says so to whoever waits for an answer.
+        sqlx::Error::Database(said) => said.code().is_some_and(|code| code.starts_with("57P")),
+        _ => true,
+    }
+}
+
 /// Rows that a statement answers as one JSON text: a page of them is read several times faster so than row by row.
 fn rows<T: serde::de::DeserializeOwned>(json: &str) -> Result<Vec<T>> {
     serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(Box::new(error)))

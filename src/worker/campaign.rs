@@ -3,7 +3,13 @@
 mod look;
 mod ready;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::{
@@ -55,6 +61,8 @@ pub struct Task {
     pub shares: Shares,
     pub exchangers: Exchangers,
     pub stop: watch::Receiver<bool>,
+    /// Something may be claimed in the worker's name that nobody here knows of any more.
+    pub in_doubt: Arc<AtomicBool>,
     pub cores: usize,
 }
 
@@ -201,7 +209,8 @@ impl Task {
             tx.commit().await
         };
         if let Err(error) = released.await {
-            tracing::error!(%error, "claims stay until the worker has left");
+            tracing::error!(%error, "claims stay in the worker's name");
+            self.in_doubt.store(true, Ordering::Relaxed);
         }
     }
 
@@ -215,6 +224,7 @@ impl Task {
         };
         if let Err(error) = ended.await {
             tracing::error!(%error, "a failed delivery could not be recorded");
+            self.in_doubt.store(true, Ordering::Relaxed);
         }
     }
 }

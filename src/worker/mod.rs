@@ -10,7 +10,10 @@ mod seats;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -73,6 +76,8 @@ async fn live_on(app: App, server: Server, stop: &mut watch::Receiver<bool>) -> 
             End::Stopped => return Ok(()),
             // What the others took, this worker can neither submit nor claim: it has another name now.
             End::TakenForDead => tracing::warn!(worker = id, "taken for dead by another worker; starting anew"),
+            // All that stood in its name is in the queue again.
+            End::InDoubt => tracing::warn!(worker = id, "the database failed in the middle of a claim; starting anew"),
         }
     }
 }
@@ -81,6 +86,7 @@ async fn live_on(app: App, server: Server, stop: &mut watch::Receiver<bool>) -> 
 enum End {
     Stopped,
     TakenForDead,
+    InDoubt,
 }
 
 /// Puts a worker on the list, as soon as the database answers. None: told to stop before.
@@ -123,6 +129,7 @@ async fn live(app: App, server: Server, id: i64, stop: &mut watch::Receiver<bool
         match worker.step().await {
             Ok(Life::Goes) => {}
             Ok(Life::Over) => break End::TakenForDead,
+            Ok(Life::InDoubt) => break End::InDoubt,
             Err(error) => complain(&error),
         }
     };
@@ -164,6 +171,8 @@ struct Worker {
     /// The others' heartbeats, and for how long they were seen to stand still.
     others: HashMap<i64, (i64, Duration)>,
     last_beat: Option<tokio::time::Instant>,
+    /// Something may be claimed in its name that it does not know of.
+    in_doubt: Arc<AtomicBool>,
 }
 
 impl Worker {
@@ -187,6 +196,7 @@ impl Worker {
             swept: None,
             others: HashMap::new(),
             last_beat: None,
+            in_doubt: Arc::default(),
         }
     }
 
@@ -234,6 +244,7 @@ impl Worker {
                     shares: self.shares.clone(),
                     exchangers: self.exchangers.clone(),
                     stop: self.stop.clone(),
+                    in_doubt: Arc::clone(&self.in_doubt),
                     cores: std::thread::available_parallelism().map_or(2, usize::from),
                 };
                 self.keyless.remove(&row.id);
@@ -273,6 +284,10 @@ impl Worker {
         // Whoever could not look, for the database was away or the machine stood still, has seen nobody stand still.
         let looked = self.last_beat.map_or(Duration::ZERO, |at| (now - at).min(2 * BEAT));
         self.last_beat = Some(now);
+        // Now that the database writes again.
+        if self.in_doubt.load(Ordering::Relaxed) {
+            return Ok(Life::InDoubt);
+        }
         let rank = all.iter().position(|(id, _)| *id == self.id).unwrap_or(0);
         self.part = Part { rank, of: all.len() };
         let alive: HashMap<i64, i64> = all.iter().copied().collect();
@@ -384,4 +399,6 @@ enum Life {
     Goes,
     /// Others took it off the list.
     Over,
+    /// Something may stand in its name that it does not know of, and nobody takes over from the living.
+    InDoubt,
 }

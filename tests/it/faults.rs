@@ -3,5 +3,6 @@
 
 mod away;
 pub(crate) mod deaths;
+mod lossy;
 pub(crate) mod run;
 mod servers;

@@ -1,6 +1,10 @@
 //! One look at a campaign's queue: which lanes may go, and what they yield.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
@@ -88,7 +92,10 @@ impl Look {
         if lanes.is_empty() || !is_turn(task, permits::SERVER, &mut parts) {
             return Ok(Turn::Nothing(IDLE));
         }
-        let claimed = claim::claim(&task.app, &task.campaign, task.worker, &lanes, &parts, limit).await?;
+        let claimed = claim::claim(&task.app, &task.campaign, task.worker, &lanes, &parts, limit).await;
+        let claimed = claimed.inspect_err(|error| {
+            task.in_doubt.fetch_or(store::may_have_committed(error), Ordering::Relaxed);
+        })?;
         self.taken = claimed.taken;
         for (lane, last) in lanes.iter().zip(&claimed.last) {
             if let Some(last) = last {

@@ -5,11 +5,15 @@ use std::time::Duration;
 use ouinon::{
     domain::campaigns::DeliveryState::{Accepted, Unknown},
     mail::catcher::{Action, Catcher, What},
-    store::workers,
+    store::{Db, workers},
 };
+use secrecy::ExposeSecret;
 use sqlx::AssertSqlSafe;
 
-use super::run::{PATIENCE, Worker, assert_once_each, launched, server, states, until};
+use super::{
+    lossy::Wire,
+    run::{PATIENCE, Worker, assert_once_each, launched, server, states, until},
+};
 use crate::{postgres::cluster_of_its_own, world};
 
 /// The disk is full for a while: nothing is sent that could not be recorded, and it goes on by itself.
@@ -121,6 +125,30 @@ async fn cut_connections_to_postgres_double_and_lose_nothing() {
         worker.drain().await;
         assert_eq!(states(world, campaign).await.get(&Unknown), None);
         assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// What is committed while its answer gets lost is done, and the worker does not know: what it claimed so is
+/// not forgotten, what it let go is not sent twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answers_to_commits_double_and_lose_nothing() {
+    world::on_postgres("lost_answers", async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = slow_server().await;
+        let wire = Wire::to(world.app.config.database.url.expose_secret()).await;
+        let mut app = world.app.clone();
+        app.db = Db::open(&wire.url).await.expect("the database is there");
+        let worker = Worker::start(&app, &catcher.url());
+        assert!(catcher.mailbag().wait_for(100, PATIENCE).await);
+        wire.lose_every(9);
+        assert!(catcher.mailbag().wait_for(1500, PATIENCE).await);
+        wire.lose_every(0);
+        assert!(wire.lost() >= 10, "{} answers were lost", wire.lost());
+        until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
+        worker.drain().await;
+        assert_once_each(world, campaign, &[&catcher]).await;
+        app.db.close().await;
     })
     .await;
 }
