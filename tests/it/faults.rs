@@ -2,6 +2,7 @@
 //! lost, and the sending went on by itself.
 
 mod away;
+mod comings;
 pub(crate) mod deaths;
 mod lossy;
 pub(crate) mod run;

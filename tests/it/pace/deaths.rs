@@ -1,10 +1,14 @@
 //! Two workers on one queue, one of them killed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ouinon::{
     domain::campaigns::DeliveryState::{Accepted, Unknown},
-    mail::catcher::{Action, What},
+    mail::catcher::{Action, Script, What},
+    store::workers,
 };
 
 use crate::{
@@ -12,28 +16,43 @@ use crate::{
         deaths::program,
         run::{PATIENCE, assert_once_each, launched, server, states, until},
     },
-    world,
+    invariants::number,
+    world::{self, World},
 };
+
+/// How many workers are on the list, and how many deliveries are in the hands of one that is not.
+async fn in_others_hands(world: &World) -> (usize, i64) {
+    let all = world.tx(async |tx| workers::all(tx).await).await;
+    let listed = all.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(", ");
+    let sql = format!("SELECT COUNT(*) FROM delivery WHERE worker_id IS NOT NULL AND worker_id NOT IN ({listed})");
+    (all.len(), number(world.db(), &sql).await)
+}
 
 /// One of two workers is killed twice without warning: nobody gets two, nobody is lost, and what it held
 /// goes on with the other within seconds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_two_workers_is_killed_twice() {
     world::on_postgres("killed_twice", async |world| {
-        const MANY: i64 = 5000;
+        const MANY: i64 = 6000;
         let campaign = launched(world, MANY as usize).await;
-        let catcher = server(Some(Arc::new(|event| match event.what {
-            What::Message { .. } => Action::Slow(Duration::from_millis(6)),
+        let slow: Script = Arc::new(|event| match event.what {
+            What::Message { .. } => Action::Slow(Duration::from_millis(20)),
             _ => Action::Usual,
-        })))
-        .await;
-        let mut stays = program(world, &catcher.url());
+        });
+        // A mail server for each, to see who sends.
+        let of_the_one = server(Some(Arc::clone(&slow))).await;
+        let of_the_other = server(Some(slow)).await;
+        let mut stays = program(world, &of_the_one.url());
         for _ in 0..2 {
-            let mut dies = program(world, &catcher.url());
-            let before = catcher.mailbag().count();
-            assert!(catcher.mailbag().wait_for((before + 800).min(MANY as usize), PATIENCE).await);
+            let before = of_the_other.mailbag().count();
+            let mut dies = program(world, &of_the_other.url());
+            assert!(of_the_other.mailbag().wait_for(before + 200, PATIENCE).await, "both send");
             dies.kill().unwrap();
             dies.wait().unwrap();
+            // Six seconds without a sign, and a look each second.
+            let death = Instant::now();
+            world.until("the dead one is taken over", async || in_others_hands(world).await == (1, 0)).await;
+            assert!(death.elapsed() < Duration::from_secs(20), "that took {:?}", death.elapsed());
         }
         until(world, campaign, |s| {
             s.values().sum::<i64>() == MANY && s.keys().all(|k| [Accepted, Unknown].contains(k))
@@ -43,7 +62,7 @@ async fn one_of_two_workers_is_killed_twice() {
         stays.wait().unwrap();
         let unknown = states(world, campaign).await.get(&Unknown).copied().unwrap_or(0);
         assert!(unknown <= 2 * 64, "{unknown} unknown");
-        assert_once_each(world, campaign, &[&catcher]).await;
+        assert_once_each(world, campaign, &[&of_the_one, &of_the_other]).await;
     })
     .await;
 }
