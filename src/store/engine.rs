@@ -75,6 +75,8 @@ const LOOK: Duration = Duration::from_millis(2);
 /// For a look at the database as it is.
 const GLANCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+/// A transaction that asks for nothing for so long has nobody behind it.
+const VANISHED: &str = "SET idle_in_transaction_session_timeout = '5s'";
 /// Rows of SQLite's thread that wait to be taken: with room for a whole batch, it need not stop in between.
 const ROWS: usize = 1024;
 
@@ -116,7 +118,12 @@ impl Db {
     }
 
     async fn open_postgres(url: &str) -> Result<Db, OpenError> {
-        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(BUSY);
+        // Whoever vanishes in the middle of a transaction, its host with it, must not keep others waiting for what it
+        // holds: the server would learn of it after hours.
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(BUSY)
+            .after_connect(|connection, _| Box::pin(async move { connection.execute(VANISHED).await.map(|_| ()) }));
         let pool = connect_postgres(pool, url, "ouinon").await?;
         sqlx::migrate!("migrations/postgres").run(&pool).await?;
         Ok(Db::Pg(pool))

@@ -66,3 +66,47 @@ async fn one_of_two_workers_is_killed_twice() {
     })
     .await;
 }
+
+/// One of two stands still in the middle of whatever it does, as a process does whose host is gone: what it holds is
+/// taken over within seconds, and when it comes back it can submit none of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_two_workers_stands_still_and_comes_back_too_late() {
+    world::on_postgres("stands_still", async |world| {
+        const MANY: i64 = 8000;
+        let campaign = launched(world, MANY as usize).await;
+        let slow: Script = Arc::new(|event| match event.what {
+            What::Message { .. } => Action::Slow(Duration::from_millis(20)),
+            _ => Action::Usual,
+        });
+        let (of_the_one, of_the_other) = (server(Some(Arc::clone(&slow))).await, server(Some(slow)).await);
+        let mut goes_on = program(world, &of_the_one.url());
+        let mut stands_still = program(world, &of_the_other.url());
+        let signal = |name: &str| {
+            let id = stands_still.id().to_string();
+            assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
+        };
+        for _ in 0..2 {
+            let before = of_the_other.mailbag().count();
+            assert!(of_the_other.mailbag().wait_for(before + 300, PATIENCE).await, "both send");
+            signal("-STOP");
+            let death = Instant::now();
+            world.until("it is taken over", async || in_others_hands(world).await == (1, 0)).await;
+            assert!(death.elapsed() < Duration::from_secs(25), "that took {:?}", death.elapsed());
+            let sent = of_the_one.mailbag().count();
+            assert!(of_the_one.mailbag().wait_for(sent + 300, Duration::from_secs(25)).await, "the other goes on");
+            signal("-CONT");
+        }
+        until(world, campaign, |s| {
+            s.values().sum::<i64>() == MANY && s.keys().all(|k| [Accepted, Unknown].contains(k))
+        })
+        .await;
+        for worker in [&mut goes_on, &mut stands_still] {
+            worker.kill().unwrap();
+            worker.wait().unwrap();
+        }
+        let unknown = states(world, campaign).await.get(&Unknown).copied().unwrap_or(0);
+        assert!(unknown <= 2 * 64, "{unknown} unknown");
+        assert_once_each(world, campaign, &[&of_the_one, &of_the_other]).await;
+    })
+    .await;
+}
