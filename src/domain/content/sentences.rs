@@ -1,7 +1,12 @@
 //! The sentences that every message carries, in French and English.
 
 use super::{Frozen, Injected};
-use crate::domain::{campaigns::CampaignKind, contacts::SourceKind, eligibility::Basis, lang::Lang};
+use crate::domain::{
+    campaigns::CampaignKind,
+    contacts::SourceKind,
+    eligibility::Basis,
+    lang::{Lang, french_of, french_that},
+};
 
 /// Who sends; advertising is named as such (FR-4, FR-9, US-2).
 pub(super) fn identity(frozen: &Frozen, lang: Lang) -> String {
@@ -10,14 +15,13 @@ pub(super) fn identity(frozen: &Frozen, lang: Lang) -> String {
         name if name.is_empty() || name == frozen.sender_name => String::new(),
         name => lang.pick(format!(", pour {name}"), format!(", on behalf of {name}")),
     };
-    let email = &frozen.sender_email;
+    let (email, of) = (&frozen.sender_email, french_of(sender));
     match frozen.kind {
-        CampaignKind::Service => lang.pick(
-            format!("Message de {sender} ({email}){behalf}."),
-            format!("Message from {sender} ({email}){behalf}."),
-        ),
+        CampaignKind::Service => {
+            lang.pick(format!("Message {of} ({email}){behalf}."), format!("Message from {sender} ({email}){behalf}."))
+        }
         CampaignKind::Marketing | CampaignKind::Repermission => lang.pick(
-            format!("Message publicitaire de {sender} ({email}){behalf}."),
+            format!("Message publicitaire {of} ({email}){behalf}."),
             format!("Advertising message from {sender} ({email}){behalf}."),
         ),
     }
@@ -36,11 +40,11 @@ pub(super) fn reason(frozen: &Frozen, basis: Basis, lang: Lang) -> String {
             format!("You receive this message because you agreed to be sent information about {product} by email."),
         ),
         Basis::SoftOptIn => lang.pick(
-            format!("Vous recevez ce message parce que vous êtes client de {sender} et que {product} est semblable à ce que vous avez acheté."),
+            format!("Vous recevez ce message parce que vous êtes client {} et {} est semblable à ce que vous avez acheté.", french_of(sender), french_that(product)),
             format!("You receive this message because you are a customer of {sender} and {product} is similar to what you bought."),
         ),
         Basis::LegitimateInterestB2b => lang.pick(
-            format!("Vous recevez ce message à titre professionnel, parce que {product} se rapporte à votre métier (intérêt légitime)."),
+            format!("Vous recevez ce message à titre professionnel, parce {} se rapporte à votre métier (intérêt légitime).", french_that(product)),
             format!("You receive this message as a professional, because {product} relates to your work (legitimate interest)."),
         ),
         Basis::GenericAddress => lang.pick(
