@@ -88,7 +88,11 @@ async fn answer(
     told: Option<Told>,
 ) -> Response {
     match load(public, token).await {
-        Ok((reader, known)) => {
+        Ok((reader, mut known)) => {
+            // Whoever got the mail passed on need not know what its owner asked for.
+            if told.is_none() {
+                known.waiting.clear();
+            }
             let shell = reader.shell(public, query, headers);
             let said = known.said(token, &reader, shell.lang);
             page::render(&WhyPage {
