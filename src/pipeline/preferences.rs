@@ -10,7 +10,7 @@ use jiff::{Timestamp, civil::Date};
 
 use super::{
     suppress::{self, Reach, Refusal, Whom},
-    wordings,
+    track, wordings,
 };
 use crate::{
     app::App,
@@ -18,7 +18,7 @@ use crate::{
         address::AddressHash,
         campaigns::{CampaignKind, Elements, Sector, Terms, TrackingRequest},
         consents::{ConsentState, Proof},
-        contacts::TrackingConsent,
+        contacts::{ActivityKind, TrackingConsent},
         eligibility::{self, Person},
         lang::Lang,
         suppressions::{Origin, SuppressionReason},
@@ -139,7 +139,9 @@ pub async fn change(
         contacts::pause(tx, contact.id, &text, now.as_millisecond()).await?;
         page.heard = true;
     }
-    if page.heard {
+    // A purchase from which a permission lasts says more than a form does.
+    let outlasts = |kind| kind == ActivityKind::Purchase && track::law_counts_from(&contact, kind);
+    if page.heard && !contact.last_activity.parse().is_ok_and(outlasts) {
         // A form is a contact coming from the person (RET-3); a refusal alone is none (E16).
         contacts::heard(tx, contact.id, &now.to_string(), now.as_millisecond()).await?;
     }

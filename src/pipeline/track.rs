@@ -169,10 +169,14 @@ fn becomes_last(contact: &Contact, at: Timestamp, tz: &TimeZone) -> bool {
         dated => dated.known(),
     };
     let (Some(kind), Some(known)) = (counting, known) else { return true };
+    !law_counts_from(contact, kind) && known.local_date(tz) < at.to_zoned(tz.clone()).date()
+}
+
+/// Whether the law of the contact's country counts a time from an activity of this kind (CA-2).
+pub(super) fn law_counts_from(contact: &Contact, kind: ActivityKind) -> bool {
     let counts_time = |since: Since| since.as_str() == kind.as_str();
-    let is_needed = regimes::find(&contact.regime)
-        .is_some_and(|regime| regime.permissions.iter().any(|p| p.since.iter().any(|since| counts_time(*since))));
-    !is_needed && known.local_date(tz) < at.to_zoned(tz.clone()).date()
+    regimes::find(&contact.regime)
+        .is_some_and(|regime| regime.permissions.iter().any(|p| p.since.iter().any(|since| counts_time(*since))))
 }
 
 #[cfg(test)]
