@@ -468,7 +468,13 @@ pub fn print_status(s: &Status, lang: Lang) {
             )
         );
         for unknown in &s.unknowns {
-            say!("  {}", unknown.address);
+            match unknown.address.as_str() {
+                "" => say!(
+                    "  {}",
+                    lang.pick("(effacé ; `resolve` veut son adresse)", "(erased; `resolve` wants the address)")
+                ),
+                address => say!("  {address}"),
+            }
         }
         let more = s.unknown - s.unknowns.len() as i64;
         if more > 0 {

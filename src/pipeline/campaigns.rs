@@ -133,17 +133,16 @@ pub async fn cancel(app: &App, slug: &str) -> Result<(), CampaignError> {
 pub async fn resolve(app: &App, slug: &str, address: &Address, to: DeliveryState) -> Result<(), CampaignError> {
     let mut tx = app.db.write().await?;
     let row = find(&mut tx, slug).await?;
-    let contact = contacts::by_hash(&mut tx, app.keys.suppression.hash(address)).await?;
-    let contact = contact.ok_or(CampaignError::NotUnknown)?;
+    let person = app.keys.suppression.hash(address);
     let now = app.now().as_millisecond();
-    if !deliveries::resolve(&mut tx, row.id, contact.id, to, now).await? {
+    if !deliveries::resolve(&mut tx, row.id, person, to, now).await? {
         return Err(CampaignError::NotUnknown);
     }
     if to == DeliveryState::Accepted && row.kind == CampaignKind::Repermission {
         // What the gate notes when the server says so (RP-6, RP-3).
-        facts::note_asked(&mut tx, contact.address_hash, &row.product, now).await?;
+        facts::note_asked(&mut tx, person, &row.product, now).await?;
         if CampaignFile::parse(&row.source, Some(row.format)).is_ok_and(|file| file.art14_notice) {
-            contacts::inform(&mut tx, contact.address_hash, now).await?;
+            contacts::inform(&mut tx, person, now).await?;
         }
     }
     tx.commit().await?;

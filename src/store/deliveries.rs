@@ -64,10 +64,12 @@ pub struct Outcome {
     pub bounce_class: String,
     /// The server's answer.
     pub reply: String,
+    /// Submissions that were counted and never left: 0 or 1.
+    pub unsent: i64,
 }
 
 impl Outcome {
-    /// Due again at once: it was marked as submitting and never left.
+    /// Due again at once: it was marked as submitting and never left, so it was no attempt.
     pub fn postponed(contact_id: i64, now: i64) -> Outcome {
         Outcome {
             contact_id,
@@ -76,6 +78,7 @@ impl Outcome {
             ended_at: None,
             bounce_class: String::new(),
             reply: String::new(),
+            unsent: 1,
         }
     }
 }
@@ -197,15 +200,20 @@ const CHANGE: Sql = Sql::twin(
 const RECORD: Sql = Sql::twin(
     "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
      value ->> 'state' AS state, value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
-     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply FROM jsonb_each($3))
+     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply, value ->> 'unsent' AS unsent
+     FROM jsonb_each($3))
      UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
-     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL FROM r
+     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL, attempts = attempts - r.unsent,
+     first_submitted_at = CASE WHEN attempts > r.unsent THEN first_submitted_at END,
+     submitted_at = CASE WHEN attempts > r.unsent THEN submitted_at END FROM r
      WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
      AND delivery.worker_id = $2 AND delivery.state = 'submitting'",
     "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
-     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL
+     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL, attempts = attempts - r.unsent,
+     first_submitted_at = CASE WHEN attempts > r.unsent THEN first_submitted_at END,
+     submitted_at = CASE WHEN attempts > r.unsent THEN submitted_at END
      FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, state text, next_attempt_at bigint,
-     ended_at bigint, bounce_class text, reply text)
+     ended_at bigint, bounce_class text, reply text, unsent bigint)
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
      AND delivery.contact_id = ANY (ARRAY(SELECT CAST(value ->> 'contact_id' AS BIGINT)
      FROM json_array_elements(CAST($3 AS json))))
@@ -296,10 +304,12 @@ const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",
 );
+// What says nothing of the mailbox, such as a block of the sender, neither counts nor begins the row anew.
 const PAST: Sql = Sql::same(
     "SELECT campaign_id, ended_at, state = 'bounced' AND bounce_class IN ('soft', 'full', 'unknown') FROM delivery
      WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1 AND address_hash = $2
-     AND state IN ('accepted', 'bounced') AND ended_at IS NOT NULL ORDER BY ended_at DESC, campaign_id DESC LIMIT 50",
+     AND (state = 'accepted' OR state = 'bounced' AND bounce_class IN ('soft', 'full', 'unknown', 'hard'))
+     AND ended_at IS NOT NULL ORDER BY ended_at DESC, campaign_id DESC LIMIT 50",
 );
 const ACCEPTED_SINCE: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
@@ -315,7 +325,7 @@ const UNKNOWN: Sql = Sql::twin(
 );
 const RESOLVE: Sql = Sql::same(
     "UPDATE delivery SET state = $3, ended_at = $4
-     WHERE campaign_id = $1 AND contact_id = $2 AND state = 'unknown'",
+     WHERE campaign_id = $1 AND address_hash = $2 AND state = 'unknown'",
 );
 const TRACKED: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
@@ -527,12 +537,13 @@ pub async fn unknown(tx: &mut Tx, campaign: i64, limit: i64) -> Result<Vec<Unkno
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(limit).fetch_all(c).await)
 }
 
-/// Ends an unknown delivery by a person's word: accepted, bounced or cancelled; never sent again.
-pub async fn resolve(tx: &mut Tx, campaign: i64, contact: i64, to: DeliveryState, now: i64) -> Result<bool> {
+/// Ends an unknown delivery by a person's word: accepted, bounced or cancelled; never sent again. It is found by its
+/// address, for its contact may be erased.
+pub async fn resolve(tx: &mut Tx, campaign: i64, person: AddressHash, to: DeliveryState, now: i64) -> Result<bool> {
     let sql = RESOLVE.on(tx);
     on!(tx, |c| sqlx::query(sql)
         .bind(campaign)
-        .bind(contact)
+        .bind(person.0.as_slice())
         .bind(to.as_str())
         .bind(now)
         .execute(c)

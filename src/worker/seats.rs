@@ -257,7 +257,11 @@ impl Seat {
             match opened {
                 Ok(connection) => return Some(connection),
                 Err(error) => {
-                    tracing::warn!(%error, "no connection to the mail server; trying again");
+                    // Nothing leaves until somebody sees to it, such as to a password.
+                    match error.is_permanent() {
+                        true => tracing::error!(%error, "the mail server lets nobody in; trying again"),
+                        false => tracing::warn!(%error, "no connection to the mail server; trying again"),
+                    }
                     let pause = tokio::time::sleep(wait.mul_f64(self.jitter.random_range(0.75..1.25)));
                     tokio::select! {
                         () = pause => {}
@@ -318,6 +322,7 @@ impl Seat {
             ended_at: (!deferred).then_some(now),
             bounce_class: bounce_class.to_owned(),
             reply,
+            unsent: 0,
         };
         self.gate.record(Ended { pushed, ..Ended::of(job, class, outcome) });
     }

@@ -316,6 +316,7 @@ on_both! {
             next_attempt_at: (state == DeliveryState::Deferred).then_some(100),
             ended_at: (state == DeliveryState::Accepted).then_some(9),
             bounce_class: String::new(),
+            unsent: 0,
             reply: "250 2.0.0 Ok: \"queued\" as 'é'".into(),
         };
         let outcomes = [outcome(ids[1], DeliveryState::Accepted), outcome(ids[2], DeliveryState::Deferred)];
@@ -346,10 +347,65 @@ on_both! {
         assert_eq!((unknown[0].contact_id, unknown[0].address.as_str()), (first[0], "a@example.org"));
         let resolve = async || {
             let to = DeliveryState::Accepted;
-            world.tx(async |tx| store::deliveries::resolve(tx, campaign, first[0], to, 3).await).await
+            let person = contacts[0].address_hash;
+            world.tx(async |tx| store::deliveries::resolve(tx, campaign, person, to, 3).await).await
         };
+        // Its contact may be erased by then: whoever knows the address can still end it.
+        world.tx(async |tx| store::contacts::delete(tx, first[0]).await).await;
+        let unknown = world.tx(async |tx| store::deliveries::unknown(tx, campaign, 10).await).await;
+        assert_eq!((unknown[0].contact_id, unknown[0].address.as_str()), (first[0], ""));
         assert!(resolve().await);
         assert!(!resolve().await, "it is known now");
+    }
+
+    /// What passed the gate and was held back is as if it had not passed: no attempt, and no time begins.
+    async fn what_never_left_is_no_attempt(world: &mut World) {
+        let (campaign, contacts) = queued(world, &["a@example.org"]).await;
+        let worker = world.tx(async |tx| store::workers::add(tx, 0).await).await;
+        let id = contacts[0].id;
+        world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 10).await).await;
+        for now in [10, 20] {
+            world.tx(async |tx| store::deliveries::submitting(tx, campaign, worker, &[id], now).await).await;
+            let held = Outcome::postponed(id, now);
+            world.tx(async |tx| store::deliveries::record(tx, campaign, worker, &[&held]).await).await;
+            let due = world.tx(async |tx| store::lanes::claim_due(tx, campaign, worker, &LANE, now, 5).await).await;
+            assert_eq!(due.len(), 1);
+            assert_eq!((due[0].attempts, due[0].first_submitted_at), (0, None));
+        }
+    }
+
+    /// Five soft bounces in a row (rules 5.4), whatever was refused in between for the sender's sake.
+    async fn a_block_neither_counts_nor_begins_the_row_anew(world: &mut World) {
+        const DAY: i64 = 86_400_000;
+        let someone = stored(world, contact(world, "a@example.org")).await;
+        let worker = world.tx(async |tx| store::workers::add(tx, 0).await).await;
+        let classes = ["soft", "soft", "full", "soft", "block", "config", "unknown"];
+        for (day, class) in classes.into_iter().enumerate().map(|(i, class)| (4 * i as i64, class)) {
+            let slug = format!("autumn-{day}");
+            let file = CampaignFile { slug: slug.clone(), ..autumn() };
+            world.tx(async |tx| store::campaigns::add(tx, &file, AUTUMN, world.now()).await).await;
+            let campaign = world.tx(async |tx| store::campaigns::by_slug(tx, &slug).await).await.unwrap().id;
+            let ended = Outcome {
+                contact_id: someone.id,
+                state: DeliveryState::Bounced,
+                next_attempt_at: None,
+                ended_at: Some(day * DAY),
+                bounce_class: class.to_owned(),
+                reply: "refused".to_owned(),
+                unsent: 0,
+            };
+            world
+                .tx(async |tx| {
+                    store::deliveries::enqueue(tx, campaign, &[decided(&someone)], 0).await?;
+                    store::lanes::claim(tx, campaign, worker, &LANE, 1).await?;
+                    store::deliveries::submitting(tx, campaign, worker, &[someone.id], day * DAY).await?;
+                    store::deliveries::record(tx, campaign, worker, &[&ended]).await
+                })
+                .await;
+        }
+        let past = world.tx(async |tx| store::deliveries::past(tx, someone.id, someone.address_hash).await).await;
+        assert_eq!(past.len(), 5);
+        assert!(ouinon::domain::bounces::reaches_soft_limit(&past));
     }
 }
 

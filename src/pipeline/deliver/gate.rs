@@ -117,7 +117,7 @@ pub async fn pass(
     let campaigns: BTreeSet<i64> =
         jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)).collect();
     let (alive, states) = held(&mut tx, worker, campaigns).await?;
-    record(app, &mut tx, worker, ended, &states).await?;
+    record(app, &mut tx, worker, ended, &states, again).await?;
     let mut going: HashSet<(i64, i64)> = HashSet::new();
     let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
     for job in jobs.iter_mut().filter(|_| alive) {
@@ -258,7 +258,7 @@ fn unused(job: &Job) -> (&str, Timestamp) {
     (job.turn.place.group().name(), job.turn.claimed_at)
 }
 
-/// What was marked and never went waits for another turn at once; the attempt stays counted.
+/// What was marked and never went waits for another turn at once.
 async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], now: Timestamp) -> store::Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -272,13 +272,27 @@ async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], no
     Ok(())
 }
 
-async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &States) -> store::Result<()> {
+async fn record(
+    app: &App,
+    tx: &mut Tx,
+    worker: i64,
+    ended: &[Ended],
+    states: &States,
+    again: bool,
+) -> store::Result<()> {
     let now = app.now();
+    let mut counted: HashSet<(i64, i64)> = HashSet::new();
     let mut by_campaign: BTreeMap<i64, Vec<&deliveries::Outcome>> = BTreeMap::new();
     for end in ended {
         by_campaign.entry(end.campaign_id).or_default().push(&end.outcome);
     }
     for (campaign, outcomes) in by_campaign {
+        // What a commit whose answer was lost has recorded, it has counted.
+        if again {
+            let ids: Vec<i64> = outcomes.iter().map(|outcome| outcome.contact_id).collect();
+            let open = deliveries::still_submitting(tx, campaign, worker, &ids).await?;
+            counted.extend(ids.into_iter().filter(|id| !open.contains(id)).map(|id| (campaign, id)));
+        }
         let recorded = deliveries::record(tx, campaign, worker, &outcomes).await?;
         if recorded < outcomes.len() as u64 {
             deliveries::record_late(tx, campaign, &outcomes).await?;
@@ -288,7 +302,8 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
             deliveries::cancel_deferred(tx, campaign, now.as_millisecond()).await?;
         }
     }
-    outcomes::add(tx, worker, &count(ended)).await?;
+    let fresh = ended.iter().filter(|end| !counted.contains(&(end.campaign_id, end.outcome.contact_id)));
+    outcomes::add(tx, worker, &count(fresh)).await?;
     for end in ended {
         if let (Some(pushed), Some(class)) = (&end.pushed, end.class) {
             suspend(tx, end.group.name(), pushed, class).await?;
@@ -314,7 +329,7 @@ async fn record(app: &App, tx: &mut Tx, worker: i64, ended: &[Ended], states: &S
 }
 
 /// What ended, summed by campaign and group.
-fn count(ended: &[Ended]) -> Vec<Counts> {
+fn count<'a>(ended: impl Iterator<Item = &'a Ended>) -> Vec<Counts> {
     let mut sums: BTreeMap<(i64, &str), Counts> = BTreeMap::new();
     for end in ended {
         // Put back without having left: no server has said anything.

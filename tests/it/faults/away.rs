@@ -5,7 +5,7 @@ use std::time::Duration;
 use ouinon::{
     domain::campaigns::DeliveryState::{Accepted, Unknown},
     mail::catcher::{Action, Catcher, What},
-    store::{Db, workers},
+    store::{Db, outcomes, workers},
 };
 use secrecy::ExposeSecret;
 use sqlx::AssertSqlSafe;
@@ -148,6 +148,8 @@ async fn lost_answers_to_commits_double_and_lose_nothing() {
         until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
         worker.drain().await;
         assert_once_each(world, campaign, &[&catcher]).await;
+        let counted = world.tx(async |tx| outcomes::by_group(tx).await).await;
+        assert_eq!(counted.iter().map(|group| group.accepted).sum::<i64>(), 3000, "what is recorded once counts once");
         app.db.close().await;
     })
     .await;
