@@ -362,6 +362,7 @@ fn outcome(contact_id: i64, at: i64) -> Outcome {
         next_attempt_at: None,
         ended_at: Some(at),
         bounce_class: String::new(),
+        unsent: 0,
         reply: "250 ok".into(),
     }
 }
