@@ -392,9 +392,9 @@ fn the_right_to_object_stands_apart() {
 fn a_service_message_is_not_called_advertising() {
     let text = campaign("kind = \"service\"\nhas_promo = false", "Votre facture est prête.");
     let rendered = message(&text).render(&marie(), &Injected { basis: Basis::Service, ..injected() }).unwrap();
-    assert!(rendered.text.contains("Message de Exemple (a@b.example)"));
+    assert!(rendered.text.contains("Message d’Exemple (a@b.example)"));
     assert!(rendered.text.contains("Refuser nos messages publicitaires (https://u.exemple.example"));
-    assert!(!rendered.text.contains("publicitaire de") && !rendered.text.contains("vous opposer"));
+    assert!(!rendered.text.contains("publicitaire d") && !rendered.text.contains("vous opposer"));
 }
 
 #[test]
