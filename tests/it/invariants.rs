@@ -27,9 +27,11 @@ const NEVER: &[(&str, &str)] = &[
         "SELECT COUNT(*) FROM delivery WHERE (worker_id IS NOT NULL) <> (state IN ('claimed', 'submitting'))",
     ),
     (
+        // But for one that passed the gate and was held back: it waits to be due, and has not been submitted.
         "a submitted delivery without a count or an instant of submission",
         "SELECT COUNT(*) FROM delivery WHERE state IN ('submitting', 'accepted', 'deferred', 'bounced', 'unknown')
-         AND (attempts = 0 OR submitted_at IS NULL)",
+         AND (attempts = 0 OR submitted_at IS NULL)
+         AND NOT (state = 'deferred' AND reply = '' AND attempts = 0 AND submitted_at IS NULL)",
     ),
     (
         "a deferred delivery that is never due",
