@@ -129,10 +129,10 @@ pub async fn pass(
         going.extend(passed.into_iter().map(|contact| (campaign, contact)));
     }
     tx.commit().await?;
-    let verdict = |job: &Box<Job>| {
+    let verdict = |job: &Job| {
         if going.contains(&(job.campaign.id, job.contact_id)) { Verdict::Go } else { Verdict::Stop }
     };
-    let verdicts = jobs.iter().map(verdict).collect();
+    let verdicts = jobs.iter().map(|job| verdict(job)).collect();
     // Whoever was told 200 from the journal since we looked was told before this moment: judge again.
     let stands = promised.is_none_or(|mark| app.journal.mark().is_ok_and(|now| now == mark));
     Ok(stands.then_some(verdicts))
