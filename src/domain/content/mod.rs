@@ -188,7 +188,7 @@ struct Stencils {
     engine: Engine,
     footers: Footers,
     transfer: Transfer,
-    /// All of the message, where it only prints fields: nine campaigns of ten, for a fifth of the work.
+    /// All of the message, where it only prints fields.
     sheets: Option<Sheets>,
 }
 
