@@ -105,6 +105,8 @@ on_both! {
         world.until("all are asked for", async || enqueued(world).await.1).await;
         assert_eq!(asked().await, MANY);
         campaigns::cancel(&world.app, "autumn").await.unwrap();
+        // What the killed ones had on the wire is theirs until they are seen to stand still.
+        until(world, campaign, |s| s.keys().all(|state| [Accepted, Cancelled, Unknown].contains(state))).await;
         terminate(worker, Duration::from_secs(45)).await;
         let now = states(world, campaign).await;
         assert!(now.keys().all(|state| [Accepted, Cancelled, Unknown].contains(state)), "{now:?}");
