@@ -72,7 +72,7 @@ pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
     let Some(last) = body.iter().rposition(|b| !b" \t\r\n".contains(b)) else {
         return hash_by_line(body);
     };
-    if !has_whole_line_ends(body) {
+    if !has_whole_line_ends(body, None) {
         return hash_by_line(body);
     }
     let body = &body[..=last];
@@ -91,19 +91,17 @@ pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Every CR has its LF and every LF its CR.
-fn has_whole_line_ends(body: &[u8]) -> bool {
-    let torn = |before: u8, byte: u8| (before == b'\r') != (byte == b'\n');
-    body.first() != Some(&b'\n') && body.last() != Some(&b'\r') && !any_pair(body, torn)
-}
-
-/// Whether any two neighbours are as `odd` says.
-///
-/// Chunk by chunk and without a branch inside: the compiler then compares many bytes at a time.
-pub(super) fn any_pair(bytes: &[u8], odd: impl Fn(u8, u8) -> bool) -> bool {
-    let after = bytes.get(1..).unwrap_or_default();
-    let mut chunks = bytes.chunks(256).zip(after.chunks(256));
-    chunks.any(|(befores, bytes)| befores.iter().zip(bytes).fold(false, |any, (a, b)| any | odd(*a, *b)))
+/// Every CR has its LF and every LF its CR, and no line but the first begins with `but`.
+pub(super) fn has_whole_line_ends(bytes: &[u8], but: Option<u8>) -> bool {
+    let mut lines = 0;
+    for at in memchr::memchr_iter(b'\n', bytes) {
+        if at == 0 || bytes[at - 1] != b'\r' || (but.is_some() && bytes.get(at + 1).copied() == but) {
+            return false;
+        }
+        lines += 1;
+    }
+    // Each LF has its CR: when there are as many, each CR has its LF.
+    memchr::memchr_iter(b'\r', bytes).count() == lines
 }
 
 /// Finds white space that the relaxed form does not keep as it is: a tab, two in a row, or one at a

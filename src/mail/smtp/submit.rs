@@ -11,7 +11,7 @@ use crate::{
         address::Address,
         replies::{Reply, Stage},
     },
-    mail::canonical::any_pair,
+    mail::canonical::has_whole_line_ends,
 };
 
 /// From whom and to whom, as the server is told; one recipient, so that each answer has one owner.
@@ -308,9 +308,9 @@ impl Commands {
 
 /// Whether [`stuff_dots`] would change nothing, as with nearly every message: it is sent without a copy then.
 fn goes_as_it_is(message: &[u8]) -> bool {
-    let mends = |before: u8, byte: u8| ((before == b'\r') != (byte == b'\n')) | ((before == b'\n') & (byte == b'.'));
-    let begins_well = message.first().is_some_and(|first| !b".\n".contains(first));
-    begins_well && message.ends_with(b"\r\n") && !any_pair(message, mends)
+    message.first().is_some_and(|first| *first != b'.')
+        && message.ends_with(b"\r\n")
+        && has_whole_line_ends(message, Some(b'.'))
 }
 
 /// Doubles the dot that begins a line (RFC 5321 section 4.5.2) and ends the last line.
