@@ -185,7 +185,7 @@ impl Footer<'_> {
     /// As text, tidy and encoded.
     pub(super) fn encoded_text(&self) -> Result<String, RenderError> {
         let filled = self.parts.lines.fill(|n| Print::Text(self.link(*n).into()), |_| None)?;
-        Ok(filled.to_string())
+        Ok(filled.text())
     }
 
     fn link(&self, n: usize) -> &str {

@@ -343,7 +343,7 @@ impl Message {
                 Field::Banner | Field::Footer | Field::Pixel => "",
             }))
         };
-        let subject = sheets.subject.fill(|field| value(field, ""))?.to_string();
+        let subject = sheets.subject.fill(|field| value(field, ""))?.text();
         let subject = clean_subject(&subject, injected.test)?;
         let html = sheets.html.fill(|field| match field {
             Field::Banner => Print::Safe(footer::banner_html(injected.test, lang).into()),

@@ -2,7 +2,7 @@
 
 use super::{
     RenderError, Transfer,
-    sheet::{Filled, Part, Print, Sheet},
+    sheet::{Filled, Part, Print, Room, Sheet},
 };
 
 /// A text template by its lines; `F` are its fields.
@@ -10,12 +10,15 @@ use super::{
 pub struct Lines<F> {
     lines: Vec<Line<F>>,
     transfer: Transfer,
+    /// A blank line, encoded.
+    blank: String,
+    room: Room,
 }
 
 #[derive(Debug)]
 enum Line<F> {
     Blank,
-    /// Tidy and encoded, its end included.
+    /// One line or several, tidy and encoded, their ends included.
     Words(String),
     /// With something merged into it, which may bring lines of its own.
     Merged(Sheet<F>),
@@ -24,7 +27,8 @@ enum Line<F> {
 impl<F> Lines<F> {
     /// Cuts a sheet that is not encoded into its lines, for [`Lines::fill`].
     pub fn of(sheet: Sheet<F>, transfer: Transfer) -> Lines<F> {
-        let mut lines = Lines { lines: Vec::new(), transfer };
+        let mut lines = Lines { lines: Vec::new(), transfer, blank: String::new(), room: Room::default() };
+        lines.blank = lines.encoded("");
         let mut parts = Vec::new();
         for part in sheet.parts {
             let Part::Words(words) = part else {
@@ -44,12 +48,28 @@ impl<F> Lines<F> {
 
     fn end(&mut self, parts: Vec<Part<F>>) {
         let words: Option<String> = parts.iter().map(Part::words).collect();
-        let line = match words {
-            None => Line::Merged(Sheet::plain(parts)),
-            Some(words) if words.trim_end().is_empty() => Line::Blank,
-            Some(words) => Line::Words(self.encoded(&words)),
-        };
-        self.lines.push(line);
+        match words {
+            None => self.lines.push(Line::Merged(Sheet::plain(parts))),
+            Some(words) if words.trim_end().is_empty() => match self.lines.last() {
+                Some(Line::Blank) => {}
+                _ => self.lines.push(Line::Blank),
+            },
+            Some(words) => self.say(&words),
+        }
+    }
+
+    /// A line of words, put to those before it where nothing comes between.
+    fn say(&mut self, words: &str) {
+        let words = self.encoded(words);
+        match self.lines.as_mut_slice() {
+            [.., Line::Words(before)] => before.push_str(&words),
+            [.., Line::Words(before), Line::Blank] => {
+                before.push_str(&self.blank);
+                before.push_str(&words);
+                self.lines.pop();
+            }
+            _ => self.lines.push(Line::Words(words)),
+        }
     }
 
     fn encoded(&self, line: &str) -> String {
@@ -66,26 +86,26 @@ impl<F> Lines<F> {
         value: impl Fn(&F) -> Print<'v>,
         ready: impl Fn(&F) -> Option<&'v str>,
     ) -> Result<Filled<'_>, RenderError> {
-        let mut out = Tidy { filled: Filled::default(), blank: false };
+        let mut out = Tidy { filled: self.room.of_pieces(2 * self.lines.len()), blank: false };
         for line in &self.lines {
             match line {
                 Line::Blank => out.blank = true,
                 Line::Words(words) => {
-                    out.begin(self.transfer);
+                    out.begin(&self.blank);
                     out.filled.push_words(words);
                 }
                 Line::Merged(sheet) => match sheet.alone().and_then(&ready) {
                     Some(text) => {
-                        out.begin(self.transfer);
+                        out.begin(&self.blank);
                         out.filled.push_merged(|merged| merged.push_str(text));
                     }
                     None => {
-                        for line in sheet.fill(&value)?.to_string().split('\n') {
+                        for line in sheet.fill(&value)?.text().split('\n') {
                             if line.trim_end().is_empty() {
                                 out.blank = true;
                                 continue;
                             }
-                            out.begin(self.transfer);
+                            out.begin(&self.blank);
                             let encoded = self.encoded(line);
                             out.filled.push_merged(|merged| merged.push_str(&encoded));
                         }
@@ -94,9 +114,9 @@ impl<F> Lines<F> {
             }
         }
         if out.filled.is_empty() {
-            let nothing = self.encoded("");
-            out.filled.push_merged(|merged| merged.push_str(&nothing));
+            out.filled.push_words(&self.blank);
         }
+        self.room.note(&out.filled);
         out.filled.within_limit()
     }
 }
@@ -107,10 +127,10 @@ struct Tidy<'s> {
     blank: bool,
 }
 
-impl Tidy<'_> {
-    fn begin(&mut self, transfer: Transfer) {
+impl<'s> Tidy<'s> {
+    fn begin(&mut self, blank: &'s str) {
         if std::mem::take(&mut self.blank) && !self.filled.is_empty() {
-            self.filled.push_merged(|merged| transfer(merged, "\n"));
+            self.filled.push_words(blank);
         }
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Most campaigns are of this kind. What it prints, and how, is what the engine prints: a property compares them.
 
-use std::{borrow::Cow, ops::Range};
+use std::{
+    borrow::Cow,
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use super::{
     Escape, MAX_OUTPUT_BYTES, RenderError, Transfer,
@@ -11,13 +15,21 @@ use super::{
     stencil::{Piece, pieces},
 };
 
+/// No more room is made ahead than for so many bytes.
+const MOST_ROOM: usize = 16_384;
+
 /// A template without statements, read once; `F` are its fields.
 #[derive(Debug)]
 pub struct Sheet<F> {
     pub(super) parts: Vec<Part<F>>,
     escape: Escape,
     transfer: Option<Transfer>,
+    room: Room,
 }
+
+/// How many bytes were merged at most, lately: room for as many is made at once.
+#[derive(Debug, Default)]
+pub(super) struct Room(AtomicUsize);
 
 #[derive(Debug)]
 pub(super) enum Part<F> {
@@ -63,7 +75,7 @@ impl<F> Sheet<F> {
         transfer: Option<Transfer>,
         field: impl Fn(&str, &str) -> Option<F>,
     ) -> Option<Sheet<F>> {
-        let mut sheet = Sheet { parts: Vec::new(), escape, transfer };
+        let mut sheet = Sheet { parts: Vec::new(), escape, transfer, room: Room::default() };
         for piece in pieces(template)? {
             let part = match piece {
                 Piece::Text(text) => sheet.words(|out| out.push_str(text)),
@@ -89,7 +101,7 @@ impl<F> Sheet<F> {
 
     /// Of parts that are not encoded, for text.
     pub(super) fn plain(parts: Vec<Part<F>>) -> Sheet<F> {
-        Sheet { parts, escape: Escape::None, transfer: None }
+        Sheet { parts, escape: Escape::None, transfer: None, room: Room::default() }
     }
 
     /// The field that it prints and nothing else.
@@ -125,7 +137,7 @@ impl<F> Sheet<F> {
 
     /// Fills the places; `value` says what stands for a field.
     pub fn fill<'v>(&self, value: impl Fn(&F) -> Print<'v>) -> Result<Filled<'_>, RenderError> {
-        let mut filled = Filled { pieces: Vec::with_capacity(self.parts.len()), merged: String::new() };
+        let mut filled = self.room.of_pieces(self.parts.len());
         let mut scratch = String::new();
         for part in &self.parts {
             let (field, fallback) = match part {
@@ -151,7 +163,21 @@ impl<F> Sheet<F> {
                 }
             });
         }
+        self.room.note(&filled);
         filled.within_limit()
+    }
+}
+
+impl Room {
+    /// Nothing filled yet, with room.
+    pub(super) fn of_pieces<'s>(&self, pieces: usize) -> Filled<'s> {
+        Filled { pieces: Vec::with_capacity(pieces), merged: String::with_capacity(self.0.load(Ordering::Relaxed)) }
+    }
+
+    pub(super) fn note(&self, filled: &Filled) {
+        if filled.merged.len() > self.0.load(Ordering::Relaxed) {
+            self.0.store(filled.merged.len().min(MOST_ROOM), Ordering::Relaxed);
+        }
     }
 }
 
@@ -211,6 +237,13 @@ impl<'s> Filled<'s> {
     pub fn is_empty(&self) -> bool {
         self.pieces().all(str::is_empty)
     }
+
+    /// Its text as a whole.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(self.len());
+        self.pieces().for_each(|piece| text.push_str(piece));
+        text
+    }
 }
 
 /// A text that was made as a whole.
@@ -220,16 +253,10 @@ impl From<String> for Filled<'_> {
     }
 }
 
-impl std::fmt::Display for Filled<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.pieces().try_for_each(|piece| f.write_str(piece))
-    }
-}
-
 /// Equal texts are equal, however they were made.
 impl PartialEq for Filled<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.to_string() == other.to_string()
+        self.text() == other.text()
     }
 }
 
