@@ -45,8 +45,11 @@ const AHEAD_SECONDS: f64 = 0.5;
 const IDLE: Duration = Duration::from_millis(200);
 /// Turns at the gate in a row: to wait for each by itself costs as much as a turn.
 const TURNS: usize = 4;
-/// Messages made in one go.
+/// Messages made in one go: on a thread that waits for such work …
 const TOGETHER: usize = 32;
+/// … or, where each takes less than [`QUICK`], between input and output: to wake a thread costs as much as they do.
+const FEW: usize = 8;
+const QUICK: Duration = Duration::from_micros(100);
 
 /// A message, or for whom none can be made and why.
 type Made = Result<Box<Job>, (i64, prepare::PrepareError)>;
@@ -104,6 +107,8 @@ impl Task {
         let (mut look, mut hand, mut stop) = (Some(Look::default()), Hand::default(), self.stop.clone());
         let mut looking: Option<JoinHandle<(Look, Turn)>> = None;
         let mut next_look = Instant::now();
+        // How long it takes to make a message, lately: long, until it is known.
+        let mut each = Duration::MAX;
         loop {
             if looking.is_none()
                 && has_room(&hand)
@@ -113,9 +118,9 @@ impl Task {
                 looking = Some(tokio::spawn(look.turn(Arc::clone(self), batch)));
             }
             while hand.making.len() < self.cores
-                && let Some(some) = hand.due_to_be_made(TOGETHER)
+                && let Some(some) = hand.due_to_be_made(if each < QUICK { FEW } else { TOGETHER })
             {
-                hand.making.push_back(self.make(some));
+                hand.making.push_back(self.make(some, each < QUICK));
             }
             let turn_at = hand.turn_at();
             let make_at = hand.make_at().filter(|_| hand.making.len() < self.cores);
@@ -137,7 +142,9 @@ impl Task {
                 }
                 made = async { hand.making.front_mut().expect("something is made").await }, if !hand.making.is_empty() => {
                     hand.making.pop_front();
-                    let Ok(made) = made else { break };
+                    let Ok((made, took)) = made else { break };
+                    // One that was interrupted says little.
+                    each = (took / made.len().max(1) as u32).min(each.saturating_mul(2));
                     for made in made {
                         match made {
                             Ok(job) => hand.made(job),
@@ -184,16 +191,19 @@ impl Task {
         self.release(&hand).await;
     }
 
-    /// Makes some messages where computing holds up nobody's input and output.
-    fn make(&self, claims: Vec<Box<Claim>>) -> JoinHandle<Vec<Made>> {
+    /// Makes some messages, and says how long it took: those that take long where computing holds up nobody's input
+    /// and output.
+    fn make(&self, claims: Vec<Box<Claim>>, is_quick: bool) -> JoinHandle<(Vec<Made>, Duration)> {
         let (app, campaign, now) = (self.app.clone(), Arc::clone(&self.campaign), self.app.now());
-        tokio::task::spawn_blocking(move || {
+        let make = move || {
+            let began = Instant::now();
             let made = claims.into_iter().map(|claim| {
                 let contact_id = claim.contact.id;
                 prepare::prepare(&app, &campaign, *claim, now).map_err(|error| (contact_id, error))
             });
-            made.collect()
-        })
+            (made.collect(), began.elapsed())
+        };
+        if is_quick { tokio::spawn(async move { make() }) } else { tokio::task::spawn_blocking(make) }
     }
 
     async fn release(&self, hand: &Hand) {

@@ -24,7 +24,7 @@ pub struct Hand {
     /// Claimed, by when they may leave; the number keeps the order of equals.
     claimed: BTreeMap<(Instant, u64), Box<Claim>>,
     /// Being made, in order.
-    pub making: VecDeque<JoinHandle<Vec<Made>>>,
+    pub making: VecDeque<JoinHandle<(Vec<Made>, Duration)>>,
     /// Made, by when they may leave.
     ready: BinaryHeap<Reverse<Due>>,
     /// Everybody in hand, to be given back.
