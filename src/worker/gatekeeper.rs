@@ -35,9 +35,13 @@ const WIDEST: usize = 512;
 /// Jobs that wait at the gate, at least, and at most half of what may be under way: what is prepared further
 /// ahead waits in its campaign.
 const QUEUE: usize = 128;
-/// While messages go fast, a commit waits until half of those under way have ended, so long at most: it costs
-/// nearly the same for one as for many, and the other half keep the server busy meanwhile.
-const GATHER: Duration = Duration::from_millis(8);
+/// While messages go fast, a commit waits until half of those under way have ended, and no more than so many: it
+/// costs nearly the same for one as for many, and the others keep the server busy meanwhile …
+const GATHER: usize = 128;
+/// … but no longer than this once a seat has nothing more at hand.
+const HUNGER: Duration = Duration::from_millis(5);
+/// How often it looks how many have ended.
+const LOOK: Duration = Duration::from_millis(1);
 /// Messages a second that are fast.
 const FAST: f64 = 500.0;
 /// A job that waited for so long for a seat goes back to the queue: its turn, and what was permitted
@@ -158,14 +162,10 @@ impl Post {
             // Before and after: what campaigns have ready is as much as they may offer at a time.
             self.take(&mut offers, queue);
             if !stopping {
-                tokio::time::sleep(pace.gather(asks.len() + inbox.len(), out)).await;
+                self.gather(&mut inbox, &mut asks, &pace, out).await;
             }
             self.take(&mut offers, queue);
-            while asks.len() < 4 * WIDEST
-                && let Ok(ask) = inbox.try_recv()
-            {
-                asks.push(ask);
-            }
+            hear(&mut inbox, &mut asks);
             let ended = self.sort(asks.drain(..));
             if *self.stop.borrow() {
                 stopping = true;
@@ -187,6 +187,22 @@ impl Post {
             }
             self.app.meters.stands(self.waiting.len(), out);
             self.call();
+        }
+    }
+
+    /// Waits for more asks, as long as that holds up nobody.
+    async fn gather(&self, inbox: &mut mpsc::UnboundedReceiver<Ask>, asks: &mut Vec<Ask>, pace: &Pace, out: usize) {
+        hear(inbox, asks);
+        let began = Instant::now();
+        let (enough, longest) = pace.gather(asks.len(), out);
+        while asks.len() < enough && began.elapsed() < longest {
+            let is_hungry = |ask: &Ask| matches!(ask, Ask::Next(0, _));
+            let hungry = self.seats.first_key_value().is_some_and(|((before, _), _)| *before == 0);
+            if began.elapsed() >= HUNGER && (hungry || asks.iter().any(is_hungry)) {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+            hear(inbox, asks);
         }
     }
 
@@ -340,6 +356,15 @@ impl Post {
     }
 }
 
+/// Takes what was asked, as much as is dealt with at once.
+fn hear(inbox: &mut mpsc::UnboundedReceiver<Ask>, asks: &mut Vec<Ask>) {
+    while asks.len() < 4 * WIDEST
+        && let Ok(ask) = inbox.try_recv()
+    {
+        asks.push(ask);
+    }
+}
+
 /// How many messages a second have ended lately, and so how many may be under way. They end in batches: of two
 /// spans the slower counts, or a burst would let more out than may be left unknown.
 #[derive(Default)]
@@ -365,14 +390,15 @@ impl Pace {
         }
     }
 
-    /// How long to wait for more asks, when so many are there and so many messages under way. A message asks twice:
-    /// for leave, and to be recorded.
-    fn gather(&self, asks: usize, out: usize) -> Duration {
+    /// How many asks to wait for, and how long at most, when so many are there and so many messages under way. A
+    /// message asks twice: for leave, and to be recorded.
+    fn gather(&self, asks: usize, out: usize) -> (usize, Duration) {
         if self.per_second < FAST {
-            return Duration::ZERO;
+            return (0, Duration::ZERO);
         }
-        let lacking = (out / 2).saturating_sub(asks / 2);
-        Duration::from_secs_f64(lacking as f64 / self.per_second).min(GATHER)
+        let enough = (out / 2).min(GATHER);
+        let lacking = enough.saturating_sub(asks / 2);
+        (2 * enough, Duration::from_secs_f64(lacking as f64 / self.per_second))
     }
 
     fn window(&self) -> usize {
@@ -389,5 +415,16 @@ mod tests {
         let window = |per_second| Pace { per_second, ..Pace::default() }.window();
         assert_eq!([0.0, 999.0, 1000.0].map(window), [64, 64, 64]);
         assert_eq!((window(4000.0), window(1e6)), (256, 512));
+    }
+
+    #[test]
+    fn a_commit_waits_for_half_of_those_under_way_while_messages_go_fast() {
+        let gather = |per_second, asks, out| Pace { per_second, ..Pace::default() }.gather(asks, out);
+        assert_eq!(gather(100.0, 0, 64), (0, Duration::ZERO));
+        assert_eq!(gather(1000.0, 0, 64), (64, Duration::from_millis(32)));
+        assert_eq!(gather(1000.0, 40, 64), (64, Duration::from_millis(12)));
+        assert_eq!(gather(1000.0, 80, 64), (64, Duration::ZERO));
+        // No more than so many, however many are under way.
+        assert_eq!(gather(10_000.0, 0, 512), (256, Duration::from_micros(12_800)));
     }
 }

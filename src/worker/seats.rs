@@ -42,8 +42,9 @@ const AHEAD: Duration = Duration::from_millis(40);
 const MOST_AHEAD: u128 = 16;
 /// A message takes that long, until it is known better.
 const SLOW: Duration = Duration::from_millis(100);
-/// Messages a connection carries before it is closed politely.
-const MESSAGES_PER_CONNECTION: usize = 200;
+/// Messages a connection carries at most before it is closed politely, and half as many at least: connections that
+/// were opened together do not end together.
+const MESSAGES_PER_CONNECTION: usize = 500;
 /// Longest wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(30);
 /// How long the server's answer is waited for once the worker is told to stop. What has none by then
@@ -74,6 +75,7 @@ impl Seats {
                     next: VecDeque::new(),
                     each: SLOW,
                     leaving: false,
+                    most: MESSAGES_PER_CONNECTION,
                     carried: 0,
                     carried_of: HashMap::new(),
                 };
@@ -103,6 +105,8 @@ struct Seat {
     each: Duration,
     /// The connection ends: nothing more is asked for.
     leaving: bool,
+    /// Messages that the connection carries at most.
+    most: usize,
     carried: usize,
     /// Of these, by provider group, where a group limits them.
     carried_of: HashMap<String, u32>,
@@ -117,9 +121,10 @@ impl Seat {
     async fn run(mut self) {
         while self.gate.called().await {
             let Some(mut connection) = self.connect().await else { break };
-            (self.carried, self.leaving, self.each) = (0, false, SLOW);
+            (self.carried, self.leaving) = (0, false);
+            self.most = self.jitter.random_range(MESSAGES_PER_CONNECTION / 2..=MESSAGES_PER_CONNECTION);
             self.carried_of.clear();
-            while connection.is_usable() && self.carried < MESSAGES_PER_CONNECTION {
+            while connection.is_usable() && self.carried < self.most {
                 match self.wait(IDLE).await {
                     Ok(Some(job)) => self.carry(&mut connection, job).await,
                     Ok(None) => break,
@@ -156,7 +161,7 @@ impl Seat {
                 Some(Begun::NotSent(error)) => return self.ended(&job, SubmitOutcome::NotSent(error)),
                 None => return self.ended(&job, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope"))),
             }
-            let next = match self.carried < MESSAGES_PER_CONNECTION {
+            let next = match self.carried < self.most {
                 true => self.wait(TOGETHER).await.unwrap_or(None),
                 false => None,
             };
@@ -189,7 +194,7 @@ impl Seat {
             let carried = self.carried_of.entry(group.to_owned()).or_default();
             *carried += 1;
             if *carried >= most {
-                self.carried = MESSAGES_PER_CONNECTION;
+                self.carried = self.most;
             }
         }
     }
@@ -204,7 +209,7 @@ impl Seat {
     /// in one commit, and what has passed must not wait. `carrying`: those in hand that are not counted yet.
     fn ask(&mut self, carrying: usize) {
         let ahead = (AHEAD.as_micros() / self.each.as_micros().max(1)).clamp(1, MOST_AHEAD) as usize;
-        let left = MESSAGES_PER_CONNECTION.saturating_sub(self.carried + carrying);
+        let left = self.most.saturating_sub(self.carried + carrying);
         while !self.leaving && self.next.len() < ahead.min(left) {
             self.next.push_back(self.gate.next(self.next.len()));
         }
