@@ -432,7 +432,7 @@ proptest! {
         };
         let mut whole = String::new();
         quoted::push(&mut whole, &rendered.text);
-        prop_assert_eq!(text.to_string(), whole);
+        prop_assert_eq!(text.text(), whole);
         let (text, html): (Vec<&str>, Vec<&str>) = (text.pieces().collect(), html.pieces().collect());
         let ahead = composed(Text::Quoted(&text), Text::Quoted(&html));
         prop_assert!(ahead.is_ascii() && !ahead.replace("\r\n", "").contains(['\r', '\n']));

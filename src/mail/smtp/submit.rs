@@ -90,7 +90,7 @@ impl Connection {
         }
         let commands = self.commands(envelope);
         if self.capabilities.pipelining
-            && let Err(unfinished) = self.wire.write(commands.group().as_bytes(), self.timeouts.block).await
+            && let Err(unfinished) = self.wire.write(commands.group.as_bytes(), self.timeouts.block).await
         {
             return match self.last_words().await {
                 Some(reply) => Begun::Refused { reply, stage: Stage::Mail },
@@ -114,7 +114,7 @@ impl Connection {
             return (outcome, self.begin(next).await);
         }
         let commands = self.commands(next);
-        let outcome = self.end_message(message, &commands.group()).await;
+        let outcome = self.end_message(message, &commands.group).await;
         if mem::replace(&mut self.phase, Phase::Broken) != Phase::Idle {
             return (outcome, Begun::NotSent(SmtpError::Unusable));
         }
@@ -134,11 +134,18 @@ impl Connection {
             (true, false) => " SMTPUTF8",
             (true, true) => " BODY=8BITMIME SMTPUTF8",
         };
-        Commands {
-            reset: if mem::take(&mut self.reset_first) { "RSET\r\n" } else { "" },
-            mail: format!("MAIL FROM:<{from}>{parameters}\r\n"),
-            rcpt: format!("RCPT TO:<{}>\r\n", envelope.to),
+        let to = envelope.to.as_str();
+        let mut group = String::with_capacity(64 + parameters.len() + from.len() + to.len());
+        if mem::take(&mut self.reset_first) {
+            group.push_str("RSET\r\n");
         }
+        let reset = group.len();
+        ["MAIL FROM:<", from, ">", parameters, "\r\n"].into_iter().for_each(|part| group.push_str(part));
+        let mail = group.len();
+        ["RCPT TO:<", to, ">\r\n"].into_iter().for_each(|part| group.push_str(part));
+        let rcpt = group.len();
+        group.push_str(DATA);
+        Commands { group, reset, mail, rcpt }
     }
 
     /// The replies to an envelope, each command sent before its reply is read unless the group is out already.
@@ -165,13 +172,13 @@ impl Connection {
         refusal: &mut Option<(Stage, Reply)>,
     ) -> Result<Phase, SmtpError> {
         let limit = self.timeouts.command;
-        if !commands.reset.is_empty() {
-            let reply = self.ask(commands.reset, "RSET", limit).await?;
+        if !commands.reset().is_empty() {
+            let reply = self.ask(commands.reset(), "RSET", limit).await?;
             if !reply.is_positive() {
                 return Err(SmtpError::Unexpected { command: "RSET", code: reply.code });
             }
         }
-        for (command, name, stage) in [(&commands.mail, "MAIL", Stage::Mail), (&commands.rcpt, "RCPT", Stage::Rcpt)] {
+        for (command, name, stage) in [(commands.mail(), "MAIL", Stage::Mail), (commands.rcpt(), "RCPT", Stage::Rcpt)] {
             let reply = self.ask(command, name, limit).await?;
             match reply.code {
                 200..=299 => continue,
@@ -208,7 +215,9 @@ impl Connection {
         {
             return self.last_words().await.ok_or(unfinished.error);
         }
-        Ok(self.wire.read_lines(limit, name).await?.into())
+        let lines = self.wire.read_lines(limit, name).await?;
+        // Nobody reads the words of an envelope that is taken.
+        Ok(if lines.code < 400 { Reply::new(lines.code, "") } else { lines.into() })
     }
 
     /// DATA was accepted without a recipient: a lone dot ends it, and its answer is a refusal (RFC 2920 section 3.1).
@@ -294,15 +303,26 @@ const DATA: &str = "DATA\r\n";
 /// Ends a message.
 const DOT: &[u8] = b".\r\n";
 
+/// Those of an envelope, one behind the other, and where each ends.
 struct Commands {
-    reset: &'static str,
-    mail: String,
-    rcpt: String,
+    group: String,
+    reset: usize,
+    mail: usize,
+    rcpt: usize,
 }
 
 impl Commands {
-    fn group(&self) -> String {
-        [self.reset, &self.mail, &self.rcpt, DATA].concat()
+    /// RSET, where one is due; else empty.
+    fn reset(&self) -> &str {
+        &self.group[..self.reset]
+    }
+
+    fn mail(&self) -> &str {
+        &self.group[self.reset..self.mail]
+    }
+
+    fn rcpt(&self) -> &str {
+        &self.group[self.mail..self.rcpt]
     }
 }
 
