@@ -76,16 +76,15 @@ pub async fn save(
 
 /// What was switched off is refused, whatever becomes of the rest: it needs no database.
 async fn refuse_all_the_same(public: &Public, token: &Token, headers: &HeaderMap, fields: &Fields) -> Response {
-    let Ok(changes) = changes(fields, preferences::today(&public.app)) else {
-        return page::unavailable(public, headers);
-    };
+    let (changes, pause) = changes(fields, preferences::today(&public.app));
     let off = changes.products.iter().filter(|(slug, on)| !**on && is_slug(slug));
     let mut wishes: Vec<Wish> = off.map(|(slug, _)| Wish::Product(slug.clone())).collect();
     wishes.extend(changes.tracking.filter(|on| !on).map(|_| Wish::Tracking));
     if token.test || wishes.is_empty() {
         return page::unavailable(public, headers);
     }
-    let is_all = changes.language.is_none()
+    let is_all = pause.is_ok()
+        && changes.language.is_none()
         && changes.pause.is_none()
         && changes.tracking != Some(true)
         && !changes.products.values().any(|on| *on);
@@ -118,16 +117,11 @@ async fn keep(
 ) -> store::Result<Response> {
     let (reader, before) = look_up(public, token).await?;
     let shell = reader.shell(public, query, headers);
-    let changes = match changes(fields, preferences::today(&public.app)) {
-        Ok(changes) => changes,
-        Err(WrongDate) => {
-            let page = PreferencesPage::new(public, token, shell, reader, before, Told::WrongDate);
-            return Ok((StatusCode::UNPROCESSABLE_ENTITY, page::render(&page)).into_response());
-        }
-    };
-    if token.test || before.is_none() {
-        let page = PreferencesPage::new(public, token, shell, reader, before, Told::Nothing);
-        return Ok(page::render(&page));
+    let (changes, pause) = changes(fields, preferences::today(&public.app));
+    let is_real = !token.test && before.is_some();
+    if !is_real || changes == Changes::default() && pause.is_err() {
+        let told = if pause.is_ok() { Told::Nothing } else { Told::WrongDate { rest: false } };
+        return Ok(answer(&PreferencesPage::new(public, token, shell, reader, before, told)));
     }
     // Whoever chooses a language reads the answer in it.
     let query = query.filter(|_| changes.language.is_none());
@@ -140,11 +134,23 @@ async fn keep(
     });
     let after = changed.await?;
     let still_off = after.iter().flat_map(|c| &c.products).any(|p| !p.on && wanted.contains(&p.slug));
-    let told = if still_off { Told::StillOff } else { Told::Saved };
+    let told = match pause {
+        // What was said besides is no less meant, a no least of all.
+        Err(WrongDate) => Told::WrongDate { rest: true },
+        Ok(()) if still_off => Told::StillOff,
+        Ok(()) => Told::Saved,
+    };
     let language = after.as_ref().map(|c| c.language.clone()).unwrap_or_default();
     let reader = Reader { language, ..reader };
     let shell = reader.shell(public, query, headers);
-    Ok(page::render(&PreferencesPage::new(public, token, shell, reader, after, told)))
+    Ok(answer(&PreferencesPage::new(public, token, shell, reader, after, told)))
+}
+
+fn answer(page: &PreferencesPage) -> Response {
+    match page.told {
+        Told::WrongDate { .. } => (StatusCode::UNPROCESSABLE_ENTITY, page::render(page)).into_response(),
+        _ => page::render(page),
+    }
 }
 
 async fn look_up(public: &Public, token: &Token) -> store::Result<(Reader, Option<Choices>)> {
@@ -161,8 +167,8 @@ async fn look_up(public: &Public, token: &Token) -> store::Result<(Reader, Optio
 #[derive(Debug, PartialEq, Eq)]
 struct WrongDate;
 
-/// What differs between what the form showed and what was chosen.
-fn changes(fields: &Fields, today: Date) -> Result<Changes, WrongDate> {
+/// What differs between what the form showed and what was chosen; a pause that is none is not among it.
+fn changes(fields: &Fields, today: Date) -> (Changes, Result<(), WrongDate>) {
     let mut changes = Changes::default();
     for (_, shown) in fields.iter().filter(|(name, _)| name == "shown") {
         let Some((slug, was)) = shown.rsplit_once(':') else { continue };
@@ -181,10 +187,13 @@ fn changes(fields: &Fields, today: Date) -> Result<Changes, WrongDate> {
     if let (Some(was), Some(chosen)) = (body::one(fields, "pause_shown"), body::one(fields, "pause")) {
         let chosen = chosen.trim();
         if chosen != was {
-            changes.pause = Some(if chosen.is_empty() { None } else { Some(read_date(chosen, today)?) });
+            let until = if chosen.is_empty() { Ok(None) } else { read_date(chosen, today).map(Some) };
+            let pause = until.as_ref().map(|_| ()).map_err(|_| WrongDate);
+            changes.pause = until.ok();
+            return (changes, pause);
         }
     }
-    Ok(changes)
+    (changes, Ok(()))
 }
 
 /// `2026-12-31` as browsers send it, or `31/12/2026` where one shows a plain text field.
@@ -200,7 +209,10 @@ enum Told {
     Saved,
     /// Saved, and what was switched on is still not sent: something else stands in the way.
     StillOff,
-    WrongDate,
+    /// The pause is none; the rest, if there was any, is saved.
+    WrongDate {
+        rest: bool,
+    },
 }
 
 #[derive(Template)]
@@ -252,7 +264,11 @@ impl PreferencesPage {
     }
 
     fn wrong_date(&self) -> bool {
-        self.told == Told::WrongDate
+        matches!(self.told, Told::WrongDate { .. })
+    }
+
+    fn all_but_the_date(&self) -> bool {
+        self.told == Told::WrongDate { rest: true }
     }
 
     /// Nothing is on, and that is not all: saying so is another press.
@@ -304,7 +320,7 @@ mod tests {
             ("pause_shown", "2026-12-01"),
             ("pause", "2026-12-01"),
         ]);
-        assert_eq!(changes(&same, today), Ok(Changes::default()));
+        assert_eq!(changes(&same, today), (Changes::default(), Ok(())));
         let other = form(&[
             ("shown", "crm:on"),
             ("shown", "erp:off"),
@@ -322,19 +338,21 @@ mod tests {
             language: Some(Lang::En),
             pause: Some(Some(date(2026, 12, 31))),
         };
-        assert_eq!(changes(&other, today), Ok(expected));
+        assert_eq!(changes(&other, today), (expected, Ok(())));
         let ended = form(&[("pause_shown", "2026-12-01"), ("pause", " ")]);
-        assert_eq!(changes(&ended, today).map(|c| c.pause), Ok(Some(None)));
+        assert_eq!(changes(&ended, today).0.pause, Some(None));
     }
 
     #[test]
     fn a_pause_is_a_date_within_a_year() {
         let today = date(2026, 11, 18);
         for wrong in ["2026-11-17", "2028-01-01", "soon", "31-12-2026", "2026-02-30", "9999-99-99"] {
-            let asked = form(&[("pause_shown", ""), ("pause", wrong)]);
-            assert_eq!(changes(&asked, today), Err(WrongDate), "{wrong}");
+            let asked = form(&[("shown", "crm:on"), ("pause_shown", ""), ("pause", wrong)]);
+            let (rest, pause) = changes(&asked, today);
+            assert_eq!((rest.pause, pause), (None, Err(WrongDate)), "{wrong}");
+            assert_eq!(rest.products.get("crm"), Some(&false), "a no stands");
         }
-        assert!(changes(&form(&[("pause_shown", ""), ("pause", "2026-11-18")]), today).is_ok());
+        assert_eq!(changes(&form(&[("pause_shown", ""), ("pause", "2026-11-18")]), today).1, Ok(()));
     }
 
     proptest! {
@@ -348,15 +366,14 @@ mod tests {
                  prop_oneof![Just("crm:on".to_owned()), Just("crm".to_owned()), Just("yes".to_owned()), "\\PC{0,12}"]),
                 0..12),
         ) {
-            if let Ok(changes) = changes(&fields, date(2026, 11, 18)) {
-                let shown = |name: &str| fields.iter().any(|(n, _)| n == name);
-                let listed = |slug: &String| {
-                    fields.iter().any(|(n, v)| n == "shown" && v.rsplit_once(':').is_some_and(|(s, _)| s == slug))
-                };
-                prop_assert!(changes.products.keys().all(listed));
-                prop_assert!(changes.tracking.is_none() || shown("tracking_shown"));
-                prop_assert!(changes.pause.is_none() || (shown("pause") && shown("pause_shown")));
-            }
+            let (changes, pause) = changes(&fields, date(2026, 11, 18));
+            let shown = |name: &str| fields.iter().any(|(n, _)| n == name);
+            let listed = |slug: &String| {
+                fields.iter().any(|(n, v)| n == "shown" && v.rsplit_once(':').is_some_and(|(s, _)| s == slug))
+            };
+            prop_assert!(changes.products.keys().all(listed));
+            prop_assert!(changes.tracking.is_none() || shown("tracking_shown"));
+            prop_assert!(changes.pause.is_none() && pause.is_ok() || (shown("pause") && shown("pause_shown")));
         }
     }
 }

@@ -26,7 +26,10 @@ use crate::{
         tokens::{Purpose, Token},
         wordings::{self, Shown},
     },
-    pipeline::subscribe::{self, LINK_DAYS, Link, Taken},
+    pipeline::{
+        preferences,
+        subscribe::{self, LINK_DAYS, Link, Taken},
+    },
     store::{self, products::Product},
     web::transport,
 };
@@ -205,6 +208,7 @@ async fn confirm_page(
     let name = reader.product.as_ref().map(|p| p.name.clone()).unwrap_or_default();
     let (state, form) = match &link {
         Link::Open(_) => (Stands::Open, None),
+        Link::Confirmed(s) if confirmed_now && !is_sent(public, token, &s.product).await => (Stands::Noted, None),
         Link::Confirmed(_) if confirmed_now => (Stands::Now, None),
         Link::Confirmed(_) => (Stands::Before, None),
         Link::Expired { product } => (Stands::Expired, product.clone()),
@@ -222,6 +226,20 @@ async fn confirm_page(
         form,
         text,
     })
+}
+
+/// Whether the person would be written to about the product now. A complaint may have come after the letter; where
+/// nobody can tell, the page promises nothing else than the letter did.
+async fn is_sent(public: &Public, token: &Token, product: &str) -> bool {
+    let choices = async {
+        let mut tx = public.app.db.read().await?;
+        match store::contacts::by_hash(&mut tx, token.address).await? {
+            Some(contact) => preferences::choices(&public.app, &mut tx, &contact, token.product).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let choices = choices.await.ok().flatten();
+    choices.is_none_or(|choices| choices.products.iter().all(|choice| choice.slug != product || choice.on))
 }
 
 /// The text that was agreed to, to be read again before it is confirmed.
@@ -290,6 +308,8 @@ impl TakenPage {
 enum Stands {
     Open,
     Now,
+    /// Confirmed now, and something else stands in the way.
+    Noted,
     Before,
     Expired,
 }
@@ -318,6 +338,10 @@ impl ConfirmPage {
 
     fn before(&self) -> bool {
         self.state == Stands::Before
+    }
+
+    fn noted(&self) -> bool {
+        self.state == Stands::Noted
     }
 }
 

@@ -128,6 +128,15 @@ on_both! {
         let wrong = save(&served, &link, set("pause", &late)).await;
         assert_calm(&wrong, 422);
         assert!(wrong.body.contains("aria-invalid=\"true\"") && contact(world).await.paused_until.is_empty());
+        assert!(wrong.body.contains("Rien n’a été enregistré"), "{}", wrong.body);
+        let and_a_no = |fields: &mut Vec<(String, String)>| {
+            untick("product", "erp")(fields);
+            set("pause", &late)(fields);
+        };
+        let wrong = save(&served, &link, and_a_no).await;
+        assert_calm(&wrong, 422);
+        assert!(wrong.body.contains("Le reste est enregistré, pas la pause"), "{}", wrong.body);
+        assert_eq!((code(world, "erp").await, contact(world).await.paused_until), ("SUPPRESSED_PRODUCT", String::new()));
         save(&served, &link, set("pause", &soon)).await;
         assert_eq!(code(world, "crm").await, "PAUSED_BY_PERSON");
         let page = served.get(&link).await;

@@ -184,6 +184,20 @@ on_both! {
         assert_eq!(subscriptions(world, NEW).await[0].mail, LetterState::Withheld);
     }
 
+    /// A complaint after the letter counts too: the yes is recorded, and nothing is promised that will not come.
+    async fn a_complaint_after_the_letter(world: &mut World) {
+        let post = open(world).await;
+        send_form(&post, NEW).await;
+        let link = confirm_link(&letters(world, &post).await[0]);
+        refused(world, NEW, SuppressionReason::Complaint).await;
+        world.advance(60);
+        let page = post.pages.post(&link, "confirm=yes").await;
+        assert_calm(&page, 200);
+        assert!(page.body.contains("Votre accord est noté, mais autre chose empêche encore l’envoi"), "{}", page.body);
+        assert!(!page.body.contains("recevra les messages"), "{}", page.body);
+        assert_eq!(code_of(world, NEW, "crm").await, "SUPPRESSED_COMPLAINT");
+    }
+
     /// One address gets few letters, one network sends few forms, and a robot's form is dropped.
     async fn list_bombing(world: &mut World) {
         let post = open(world).await;
