@@ -3,7 +3,7 @@
 //! Every change names the state it starts from and the worker that holds the row, so that whoever
 //! comes late changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -292,9 +292,16 @@ const JUST_LEFT: Sql = Sql::same(
 );
 const OF_PERSON: Sql =
     Sql::same("SELECT state, code, submitted_at FROM delivery WHERE campaign_id = $1 AND address_hash = $2");
+// SQLite groups by sorting, and keeps in memory what it sorts: a part of a campaign at a time.
+const PART_ENDS: Sql = Sql::twin(
+    "SELECT MAX(contact_id) FROM (SELECT contact_id FROM delivery WHERE campaign_id = $1 AND contact_id > $2
+     ORDER BY contact_id LIMIT 50000)",
+    "SELECT MAX(contact_id) FROM delivery WHERE campaign_id = $1 AND contact_id > $2",
+);
 const TALLY: Sql = Sql::same(
     "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
-     WHERE campaign_id = $1 GROUP BY state, code, relationship, provider_group",
+     WHERE campaign_id = $1 AND contact_id > $2 AND contact_id <= $3
+     GROUP BY state, code, relationship, provider_group",
 );
 const NEXT_ATTEMPT: Sql = Sql::twin(
     "SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred'",
@@ -302,7 +309,8 @@ const NEXT_ATTEMPT: Sql = Sql::twin(
 );
 const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
-     WHERE campaign_id = $1 AND state = 'accepted' AND ended_at >= $2 GROUP BY minute ORDER BY minute",
+     WHERE campaign_id = $1 AND contact_id > $3 AND contact_id <= $4 AND state = 'accepted' AND ended_at >= $2
+     GROUP BY minute",
 );
 // What says nothing of the mailbox, such as a block of the sender, neither counts nor begins the row anew.
 const PAST: Sql = Sql::same(
@@ -501,8 +509,27 @@ pub async fn of_person(tx: &mut Tx, campaign: i64, hash: AddressHash) -> Result<
 
 /// How many deliveries of a campaign stand where. Their sum is what was asked.
 pub async fn tally(tx: &mut Tx, campaign: i64) -> Result<Vec<Tally>> {
-    let sql = TALLY.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)
+    let (sql, mut sums) = (TALLY.on(tx), BTreeMap::new());
+    for (from, to) in parts(tx, campaign).await? {
+        let part: Vec<Tally> = on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(from).bind(to).fetch_all(c).await)?;
+        for Tally { state, code, relationship, provider_group, n } in part {
+            *sums.entry((state, code, relationship, provider_group)).or_default() += n;
+        }
+    }
+    let line =
+        |((state, code, relationship, provider_group), n)| Tally { state, code, relationship, provider_group, n };
+    Ok(sums.into_iter().map(line).collect())
+}
+
+/// The contacts of a campaign in parts: behind which each begins, and with which it ends.
+async fn parts(tx: &mut Tx, campaign: i64) -> Result<Vec<(i64, i64)>> {
+    let (sql, mut parts, mut from) = (PART_ENDS.on(tx), Vec::new(), i64::MIN);
+    loop {
+        let to: Option<i64> = on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(from).fetch_one(c).await)?;
+        let Some(to) = to else { return Ok(parts) };
+        parts.push((from, to));
+        from = to;
+    }
 }
 
 /// When the next deferred delivery is due, in milliseconds.
@@ -513,8 +540,13 @@ pub async fn next_attempt(tx: &mut Tx, campaign: i64) -> Result<Option<i64>> {
 
 /// Accepted messages per minute since `start`: minute, messages.
 pub async fn accepted_series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, i64)>> {
-    let sql = ACCEPTED_SERIES.on(tx);
-    on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).fetch_all(c).await)
+    let (sql, mut series) = (ACCEPTED_SERIES.on(tx), BTreeMap::new());
+    for (from, to) in parts(tx, campaign).await? {
+        let part: Vec<(i64, i64)> =
+            on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).bind(from).bind(to).fetch_all(c).await)?;
+        part.into_iter().for_each(|(minute, n)| *series.entry(minute).or_default() += n);
+    }
+    Ok(series.into_iter().collect())
 }
 
 /// What became of the last messages to a contact at this address, the newest first.
