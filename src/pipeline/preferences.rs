@@ -76,6 +76,14 @@ pub struct Changes {
 /// The longest pause, in days.
 pub const MAX_PAUSE_DAYS: u32 = 366;
 
+/// What a person receives, as [`choices`] says. None: there is no such contact.
+pub async fn of_person(app: &App, tx: &mut Tx, person: AddressHash, about: u32) -> store::Result<Option<Choices>> {
+    match contacts::by_hash(tx, person).await? {
+        Some(contact) => choices(app, tx, &contact, about).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// What the contact receives. `about` is the product that the link is about: shown even when it is not public.
 pub async fn choices(app: &App, tx: &mut Tx, contact: &Contact, about: u32) -> store::Result<Choices> {
     let now = app.now();
@@ -145,8 +153,7 @@ pub async fn change(
         // A form is a contact coming from the person (RET-3); a refusal alone is none (E16).
         contacts::heard(tx, contact.id, &now.to_string(), now.as_millisecond()).await?;
     }
-    let Some(contact) = contacts::by_hash(tx, person).await? else { return Ok(None) };
-    choices(app, tx, &contact, about).await.map(Some)
+    of_person(app, tx, person, about).await
 }
 
 /// The form of one person, being written.

@@ -54,6 +54,9 @@ const QUICK: Duration = Duration::from_micros(100);
 /// A message, or for whom none can be made and why.
 type Made = Result<Box<Job>, (i64, prepare::PrepareError)>;
 
+/// Messages being made, and how long it took.
+type Making = JoinHandle<(Vec<Made>, Duration)>;
+
 /// What a campaign's task works with.
 pub struct Task {
     pub app: App,
@@ -117,10 +120,11 @@ impl Task {
             {
                 looking = Some(tokio::spawn(look.turn(Arc::clone(self), batch)));
             }
+            let is_quick = each < QUICK;
             while hand.making.len() < self.cores
-                && let Some(some) = hand.due_to_be_made(if each < QUICK { FEW } else { TOGETHER })
+                && let Some(some) = hand.due_to_be_made(if is_quick { FEW } else { TOGETHER })
             {
-                hand.making.push_back(self.make(some, each < QUICK));
+                hand.making.push_back(self.make(some, is_quick));
             }
             let turn_at = hand.turn_at();
             let make_at = hand.make_at().filter(|_| hand.making.len() < self.cores);
@@ -193,7 +197,7 @@ impl Task {
 
     /// Makes some messages, and says how long it took: those that take long where computing holds up nobody's input
     /// and output.
-    fn make(&self, claims: Vec<Box<Claim>>, is_quick: bool) -> JoinHandle<(Vec<Made>, Duration)> {
+    fn make(&self, claims: Vec<Box<Claim>>, is_quick: bool) -> Making {
         let (app, campaign, now) = (self.app.clone(), Arc::clone(&self.campaign), self.app.now());
         let make = move || {
             let began = Instant::now();

@@ -195,10 +195,10 @@ impl Post {
         hear(inbox, asks);
         let began = Instant::now();
         let (enough, longest) = pace.gather(asks.len(), out);
+        let waits_already = self.seats.range(..(1, 0)).next().is_some();
+        let is_hungry = |ask: &Ask| matches!(ask, Ask::Next(0, _));
         while asks.len() < enough && began.elapsed() < longest {
-            let is_hungry = |ask: &Ask| matches!(ask, Ask::Next(0, _));
-            let hungry = self.seats.first_key_value().is_some_and(|((before, _), _)| *before == 0);
-            if began.elapsed() >= HUNGER && (hungry || asks.iter().any(is_hungry)) {
+            if began.elapsed() >= HUNGER && (waits_already || asks.iter().any(is_hungry)) {
                 break;
             }
             tokio::time::sleep(LOOK).await;

@@ -27,7 +27,7 @@ pub struct Sheet<F> {
     room: Room,
 }
 
-/// How many bytes were merged at most, lately: room for as many is made at once.
+/// How many bytes were merged at most so far: room for as many is made at once.
 #[derive(Debug, Default)]
 pub(super) struct Room(AtomicUsize);
 
@@ -175,8 +175,10 @@ impl Room {
     }
 
     pub(super) fn note(&self, filled: &Filled) {
-        if filled.merged.len() > self.0.load(Ordering::Relaxed) {
-            self.0.store(filled.merged.len().min(MOST_ROOM), Ordering::Relaxed);
+        let room = filled.merged.len().min(MOST_ROOM);
+        // Looked at first: all threads share it, and it hardly ever changes.
+        if room > self.0.load(Ordering::Relaxed) {
+            self.0.store(room, Ordering::Relaxed);
         }
     }
 }

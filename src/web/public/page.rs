@@ -46,6 +46,14 @@ impl Shell {
         self.lang.pick(french_of(sender), format!("from {sender}"))
     }
 
+    /// A yes was recorded, and does not suffice.
+    pub fn noted_but_not_sent(&self) -> &'static str {
+        self.lang.pick(
+            "Votre accord est noté, mais autre chose empêche encore l’envoi à cette adresse. Écrivez à l’expéditeur pour qu’il le règle.",
+            "Your agreement is recorded, but something else still keeps mail from this address. Write to the sender to have it settled.",
+        )
+    }
+
     /// The language that the page can be switched to.
     pub fn other_lang(&self) -> Lang {
         self.lang.pick(Lang::En, Lang::Fr)

@@ -156,15 +156,12 @@ fn answer(page: &PreferencesPage) -> Response {
 async fn look_up(public: &Public, token: &Token) -> store::Result<(Reader, Option<Choices>)> {
     let mut tx = public.app.db.read().await?;
     let reader = Reader::load(&mut tx, token).await?;
-    let choices = match store::contacts::by_hash(&mut tx, token.address).await? {
-        Some(contact) => Some(preferences::choices(&public.app, &mut tx, &contact, token.product).await?),
-        None => None,
-    };
+    let choices = preferences::of_person(&public.app, &mut tx, token.address, token.product).await?;
     Ok((reader, choices))
 }
 
 /// A pause that is no date, is over, or is too long.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct WrongDate;
 
 /// What differs between what the form showed and what was chosen; a pause that is none is not among it.
@@ -188,9 +185,8 @@ fn changes(fields: &Fields, today: Date) -> (Changes, Result<(), WrongDate>) {
         let chosen = chosen.trim();
         if chosen != was {
             let until = if chosen.is_empty() { Ok(None) } else { read_date(chosen, today).map(Some) };
-            let pause = until.as_ref().map(|_| ()).map_err(|_| WrongDate);
             changes.pause = until.ok();
-            return (changes, pause);
+            return (changes, until.map(|_| ()));
         }
     }
     (changes, Ok(()))

@@ -233,10 +233,7 @@ async fn confirm_page(
 async fn is_sent(public: &Public, token: &Token, product: &str) -> bool {
     let choices = async {
         let mut tx = public.app.db.read().await?;
-        match store::contacts::by_hash(&mut tx, token.address).await? {
-            Some(contact) => preferences::choices(&public.app, &mut tx, &contact, token.product).await.map(Some),
-            None => Ok(None),
-        }
+        preferences::of_person(&public.app, &mut tx, token.address, token.product).await
     };
     let choices = choices.await.ok().flatten();
     choices.is_none_or(|choices| choices.products.iter().all(|choice| choice.slug != product || choice.on))

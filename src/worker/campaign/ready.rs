@@ -8,9 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
-use super::Made;
+use super::Making;
 use crate::pipeline::deliver::{Claim, Job, claim::Unjudged, traffic::Group};
 
 /// Messages are made so long before their turn.
@@ -24,7 +24,7 @@ pub struct Hand {
     /// Claimed, by when they may leave; the number keeps the order of equals.
     claimed: BTreeMap<(Instant, u64), Box<Claim>>,
     /// Being made, in order.
-    pub making: VecDeque<JoinHandle<(Vec<Made>, Duration)>>,
+    pub making: VecDeque<Making>,
     /// Made, by when they may leave.
     ready: BinaryHeap<Reverse<Due>>,
     /// Everybody in hand, to be given back.
