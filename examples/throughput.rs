@@ -31,6 +31,7 @@ use ouinon::{
     app::App,
     clock::Clock,
     config::Config,
+    cpu,
     domain::{
         address::Address,
         campaigns::{CampaignState, DeliveryState},
@@ -101,9 +102,16 @@ enum Size {
     Small,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
+    if args.relay.is_none() {
+        // As the program itself, first of all.
+        cpu::interrupt_nobody();
+    }
+    tokio::runtime::Runtime::new().unwrap().block_on(run(args))
+}
+
+async fn run(args: Args) -> ExitCode {
     let delay = Duration::from_millis(args.delay_ms);
     if let Some(port) = args.relay {
         relay(port, delay).await;
@@ -398,12 +406,9 @@ impl Tools {
     /// Messages a second.
     fn source(&self, port: u16, messages: usize, bytes: usize) -> f64 {
         let start = Instant::now();
-        let ended = Command::new(&self.source)
-            .args(["-d", "-s", &CONNECTIONS.to_string(), "-m", &messages.to_string(), "-l", &bytes.to_string()])
-            .arg(format!("127.0.0.1:{port}"))
-            .status()
-            .unwrap();
-        assert!(ended.success());
+        let mut command = Command::new(&self.source);
+        command.args(["-d", "-s", &CONNECTIONS.to_string(), "-m", &messages.to_string(), "-l", &bytes.to_string()]);
+        assert!(spawned(command.arg(format!("127.0.0.1:{port}"))).wait().unwrap().success());
         messages as f64 / start.elapsed().as_secs_f64()
     }
 }
@@ -412,9 +417,20 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
+/// Starts a child that runs as it would anywhere: it inherits how the thread runs that starts it.
+fn spawned(command: &mut Command) -> Child {
+    std::thread::scope(|scope| {
+        let starting = scope.spawn(|| {
+            cpu::run_as_others_do();
+            command.spawn().unwrap()
+        });
+        starting.join().unwrap()
+    })
+}
+
 /// Starts a child and waits until it listens.
 fn started(command: &mut Command, port: u16) -> Running {
-    let child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let child = Running(spawned(command.stdout(Stdio::null()).stderr(Stdio::null())));
     for _ in 0..200 {
         if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return child;

@@ -15,6 +15,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod cpu;
 pub mod domain;
 pub mod journal;
 pub mod keys;

@@ -75,6 +75,7 @@ const BESIDE: &[(&str, &[&str])] = &[
     ("src/clock.rs", &[]),
     ("src/config.rs", &["domain"]),
     ("src/config/", &["domain", "config"]),
+    ("src/cpu.rs", &[]),
     ("src/journal.rs", &[]),
     ("src/meters.rs", &[]),
     ("src/keys.rs", &["domain"]),
