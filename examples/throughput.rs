@@ -210,9 +210,9 @@ fn figures(args: &Args, rounds: &[Round], bytes: usize) -> serde_json::Value {
 async fn installation(folder: &Path, url: &str, args: &Args) -> App {
     let mut config = Config::of_folder(folder);
     config.database.url = SecretString::from(url.to_owned());
-    config.controller.name = "Société Exemple".into();
-    config.controller.postal_address = "1 rue de l'Exemple, 75001 Paris, France".into();
-    config.public.url = Some("https://mail.example.org".into());
+    config.controller.name = "Exemple".into();
+    config.controller.postal_address = "1 rue X, 75001 Paris".into();
+    config.public.url = Some("https://m.example.org".into());
     config.smtp.connections = CONNECTIONS;
     write_keys(&App::keys_folder(&config).join("dkim/news.example"), args.dkim);
     let app = App::open(config, Clock::System).await.unwrap();
@@ -258,7 +258,8 @@ fn recipient(app: &App, i: usize) -> contacts::Contact {
         job_title: "Directrice".into(),
         country: "FR".into(),
         regime: "FR".into(),
-        language: "fr".into(),
+        // The frame that the law asks for is shortest in English: in French, no message has less than 4 kB.
+        language: "en".into(),
         time_zone: String::new(),
         source: "salon".into(),
         source_kind: SourceKind::DirectForm,
@@ -279,11 +280,8 @@ fn recipient(app: &App, i: usize) -> contacts::Contact {
 /// The campaign file of a slug, its body as long as makes messages of the size that is asked for.
 async fn campaign_file(app: &App, args: &Args) -> impl Fn(&str) -> String {
     let target = if args.size == Size::Large { 20_000 } else { 3_600 };
-    let write = |slug: &str, paragraphs: usize| {
-        let mut body = String::from(
-            "<html><head><style>p { margin: 0 0 12px; } a { color: #0b5; }</style></head><body>\n\
-             <p>Bonjour {{ contact.first_name | default('Madame, Monsieur') }},</p>\n",
-        );
+    let write = |slug: &str, paragraphs: usize, more: usize| {
+        let mut body = String::from("<html><body>\n<p>Hello {{ contact.first_name | default('Sir or Madam') }},</p>\n");
         for i in 0..paragraphs {
             body.push_str(&format!(
                 "<p class=\"lead\">Paragraph {i}: what is new in the product this autumn, for {{{{ contact.company }}}} too. \
@@ -291,18 +289,21 @@ async fn campaign_file(app: &App, args: &Args) -> impl Fn(&str) -> String {
             )
             .replace(if i % 9 == 0 { "\u{0}" } else { "for {{ contact.company }} too" }, "for every team"));
         }
-        body.push_str("</body></html>\n");
+        body.push_str(&format!("<p>Until soon{}</p>\n</body></html>\n", ", and soon".repeat(more)));
         format!(
             "+++\nslug = \"{slug}\"\nproduct = \"crm\"\nkind = \"marketing\"\nprofession_related = true\n\
              subject = \"{{{{ contact.first_name | default('Bonjour') }}}}, what is new\"\n\
              from = \"Exemple <actu@news.example>\"\nrate = \"100000/s\"\nformat = \"html\"\n+++\n{body}"
         )
     };
-    let mut paragraphs = 0;
-    while paragraphs < 200 && message_size(app, &write("size", paragraphs)).await < target {
+    let (mut paragraphs, mut more) = (0, 0);
+    while paragraphs < 200 && message_size(app, &write("size", paragraphs + 1, 0)).await <= target {
         paragraphs += 1;
     }
-    move |slug: &str| write(slug, paragraphs)
+    while more < 100 && message_size(app, &write("size", paragraphs, more)).await < target {
+        more += 1;
+    }
+    move |slug: &str| write(slug, paragraphs, more)
 }
 
 async fn message_size(app: &App, source: &str) -> usize {
