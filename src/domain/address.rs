@@ -257,10 +257,19 @@ fn digit_pair(byte: u8) -> [u8; 2] {
 /// Bytes as hexadecimal digits in lower case.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        text.extend(digit_pair(*byte).map(char::from));
-    }
+    push_hex(&mut text, bytes);
     text
+}
+
+/// The same, put to a text.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    for some in bytes.chunks(16) {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(some) {
+            pair.copy_from_slice(&digit_pair(*byte));
+        }
+        text.push_str(std::str::from_utf8(&digits[..2 * some.len()]).expect("digits are ASCII"));
+    }
 }
 
 impl AddressHash {

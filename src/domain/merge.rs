@@ -4,43 +4,45 @@ use serde::{Deserialize, Serialize};
 
 /// The merge fields of one contact: `contact.first_name` and so on in a template.
 ///
-/// None and blank are the same thing there: `default(…)` replaces both.
+/// None and blank are the same thing there: `default(…)` replaces both. `S` is text that is had, or borrowed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct MergeContact {
+pub struct MergeContact<S = String> {
     /// The address the message goes to.
-    pub email: String,
+    pub email: S,
     /// First name.
-    pub first_name: Option<String>,
+    pub first_name: Option<S>,
     /// Last name.
-    pub last_name: Option<String>,
+    pub last_name: Option<S>,
     /// Company.
-    pub company: Option<String>,
+    pub company: Option<S>,
     /// Job title.
-    pub job_title: Option<String>,
+    pub job_title: Option<S>,
     /// ISO code of the country.
-    pub country: Option<String>,
+    pub country: Option<S>,
     /// Language tag; also chooses the language of the injected parts when the campaign states none.
-    pub language: Option<String>,
+    pub language: Option<S>,
 }
 
 impl MergeContact {
     /// Names of the fields after `contact.`, in the order in which messages list them.
     pub const FIELDS: &'static [&'static str] =
         &["first_name", "last_name", "company", "job_title", "country", "language", "email"];
+}
 
+impl<S: AsRef<str>> MergeContact<S> {
     /// The value of a field, without surrounding space; None when it is blank or no field.
     pub fn get(&self, field: &str) -> Option<&str> {
         let value = match field {
-            "email" => Some(self.email.as_str()),
-            "first_name" => self.first_name.as_deref(),
-            "last_name" => self.last_name.as_deref(),
-            "company" => self.company.as_deref(),
-            "job_title" => self.job_title.as_deref(),
-            "country" => self.country.as_deref(),
-            "language" => self.language.as_deref(),
+            "email" => Some(&self.email),
+            "first_name" => self.first_name.as_ref(),
+            "last_name" => self.last_name.as_ref(),
+            "company" => self.company.as_ref(),
+            "job_title" => self.job_title.as_ref(),
+            "country" => self.country.as_ref(),
+            "language" => self.language.as_ref(),
             _ => None,
         };
-        value.map(str::trim).filter(|value| !value.is_empty())
+        value.map(|value| value.as_ref().trim()).filter(|value| !value.is_empty())
     }
 }
 

@@ -17,6 +17,8 @@ use super::{address::AddressHash, words::words};
 const VERSION: u8 = 1;
 const PAYLOAD: usize = 44;
 const SIGNATURE: usize = 16;
+/// Characters of a token.
+pub const LENGTH: usize = 80;
 const FLAG_TEST: u8 = 1;
 const FLAG_PRODUCT_SCOPE: u8 = 2;
 
@@ -94,6 +96,13 @@ impl TokenKeys {
 
     /// Writes and signs a token.
     pub fn sign(&self, token: &Token) -> String {
+        let mut text = String::with_capacity(LENGTH);
+        self.push(&mut text, token);
+        text
+    }
+
+    /// Writes and signs a token, behind what a text says already.
+    pub fn push(&self, text: &mut String, token: &Token) {
         let mut bytes = [0u8; PAYLOAD + SIGNATURE];
         bytes[0] = VERSION;
         bytes[1] = self.signing;
@@ -105,7 +114,9 @@ impl TokenKeys {
         let key = self.key(self.signing).expect("the signing key is among the keys");
         let signature = mac(key, &bytes[..PAYLOAD]).finalize().into_bytes();
         bytes[PAYLOAD..].copy_from_slice(&signature[..SIGNATURE]);
-        URL_SAFE_NO_PAD.encode(bytes)
+        let mut letters = [0; LENGTH];
+        URL_SAFE_NO_PAD.encode_slice(bytes, &mut letters).expect("60 bytes become 80 letters");
+        text.push_str(std::str::from_utf8(&letters).expect("letters are ASCII"));
     }
 
     /// Reads a token; the signature is compared in constant time (U08).

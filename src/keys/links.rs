@@ -36,6 +36,11 @@ impl LinkKeys {
         self.held.read().unwrap_or_else(PoisonError::into_inner).keys.sign(token)
     }
 
+    /// Writes and signs a token, behind what a text says already.
+    pub fn push(&self, text: &mut String, token: &Token) {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).keys.push(text, token);
+    }
+
     /// Reads and verifies a token; where its key is not known, the file is looked at again first.
     pub fn verify(&self, text: &str) -> Result<Token, InvalidToken> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);

@@ -53,13 +53,11 @@ pub(super) fn relaxed_header(field: &Field, out: &mut Vec<u8>) {
     out.extend(field.name.iter().map(u8::to_ascii_lowercase));
     out.push(b':');
     let start = out.len();
-    for &byte in field.value {
-        match byte {
-            b'\r' | b'\n' => {}
-            b' ' | b'\t' if out.len() == start || out.last() == Some(&b' ') => {}
-            b' ' | b'\t' => out.push(b' '),
-            byte => out.push(byte),
-        }
+    let mut rest = field.value;
+    while !rest.is_empty() {
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        push_relaxed_words(&rest[..end], start, out);
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
     if out.len() > start && out.last() == Some(&b' ') {
         out.pop();
@@ -67,71 +65,85 @@ pub(super) fn relaxed_header(field: &Field, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// A line of a value that begins at `start`, put to what stands there.
+fn push_relaxed_words(line: &[u8], start: usize, out: &mut Vec<u8>) {
+    let line = match line {
+        [b' ', rest @ ..] if out.len() == start => rest,
+        line => line,
+    };
+    let joins = out.len() > start && out.last() == Some(&b' ');
+    let begins_with_space = line.first().is_some_and(|b| is_space(*b));
+    let odd = |a, b| (a == b'\t') | ((a == b' ') & (b == b' '));
+    if !any_pair(line, odd) && line.last() != Some(&b'\t') && !(begins_with_space && (joins || out.len() == start)) {
+        out.extend_from_slice(line);
+        return;
+    }
+    for &byte in line {
+        match byte {
+            b' ' | b'\t' if out.len() == start || out.last() == Some(&b' ') => {}
+            b' ' | b'\t' => out.push(b' '),
+            byte => out.push(byte),
+        }
+    }
+}
+
+/// Whether this holds for two bytes that follow each other. Without a branch for each: many are looked at at once.
+fn any_pair(bytes: &[u8], holds: impl Fn(u8, u8) -> bool) -> bool {
+    let next = bytes.get(1..).unwrap_or_default();
+    bytes.iter().zip(next).fold(false, |any, (a, b)| any | holds(*a, *b))
+}
+
 /// SHA-256 of the relaxed body: no white space at line ends, single spaces within, no empty lines at the end.
 pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
     let Some(last) = body.iter().rposition(|b| !b" \t\r\n".contains(b)) else {
         return hash_by_line(body);
     };
-    if !has_whole_line_ends(body, None) {
+    if body[0] == b'\n' || !has_whole_line_ends(&body[last + 1..], None) {
         return hash_by_line(body);
     }
     let body = &body[..=last];
     let mut hash = Sha256::new();
-    let mut odd = OddSpace::new();
     let mut done = 0;
-    while let Some(at) = odd.find(body, done) {
+    while let Some(at) = next_odd(body, done) {
+        let behind = at + body[at..].iter().take_while(|b| is_space(**b)).count();
+        if behind == at || body[behind] == b'\n' {
+            return hash_by_line(body);
+        }
         hash.update(&body[done..at]);
-        done = at + body[at..].iter().take_while(|b| is_space(**b)).count();
-        if body[done] != b'\r' {
+        if body[behind] != b'\r' {
             hash.update(b" ");
         }
+        done = behind;
     }
     hash.update(&body[done..]);
     hash.update(b"\r\n");
     hash.finalize().into()
 }
 
+/// Where something begins, from `from` on, that the relaxed form does not keep as it is: a tab, white space before
+/// more of it or at a line's end, or half a line end.
+fn next_odd(body: &[u8], from: usize) -> Option<usize> {
+    const AT_ONCE: usize = 256;
+    let odd = |a: u8, b: u8| {
+        (a == b'\t') | ((a == b' ') & ((b == b' ') | (b == b'\t') | (b == b'\r'))) | ((a == b'\r') != (b == b'\n'))
+    };
+    let mut at = from;
+    while at + 1 < body.len() {
+        // The last of these is the first of the next.
+        let some = &body[at..body.len().min(at + AT_ONCE + 1)];
+        if any_pair(some, odd) {
+            return some.windows(2).position(|pair| odd(pair[0], pair[1])).map(|found| at + found);
+        }
+        at += AT_ONCE;
+    }
+    None
+}
+
 /// Every CR has its LF and every LF its CR, and no line but the first begins with `but`.
 pub(super) fn has_whole_line_ends(bytes: &[u8], but: Option<u8>) -> bool {
-    let mut lines = 0;
-    for at in memchr::memchr_iter(b'\n', bytes) {
-        if at == 0 || bytes[at - 1] != b'\r' || (but.is_some() && bytes.get(at + 1).copied() == but) {
-            return false;
-        }
-        lines += 1;
-    }
-    // Each LF has its CR: when there are as many, each CR has its LF.
-    memchr::memchr_iter(b'\r', bytes).count() == lines
-}
-
-/// Finds white space that the relaxed form does not keep as it is: a tab, two in a row, or one at a
-/// line's end. Where each kind comes next is looked for once.
-struct OddSpace {
-    tab: Option<usize>,
-    double: Option<usize>,
-    trailing: Option<usize>,
-}
-
-impl OddSpace {
-    fn new() -> OddSpace {
-        OddSpace { tab: Some(0), double: Some(0), trailing: Some(0) }
-    }
-
-    /// The first odd white space from `from` on, which must not stand within a run of white space.
-    fn find(&mut self, body: &[u8], from: usize) -> Option<usize> {
-        let rest = &body[from..];
-        let again = |known: Option<usize>, find: &dyn Fn() -> Option<usize>| match known {
-            Some(at) if at < from || from == 0 => find().map(|at| from + at),
-            known => known,
-        };
-        self.tab = again(self.tab, &|| memchr::memchr(b'\t', rest));
-        self.double = again(self.double, &|| memchr::memmem::find(rest, b"  "));
-        self.trailing = again(self.trailing, &|| memchr::memmem::find(rest, b" \r"));
-        let at = [self.tab, self.double, self.trailing].into_iter().flatten().min()?;
-        // A tab may end a run that began with a space.
-        let before = body[from..at].iter().rev().take_while(|b| is_space(**b)).count();
-        Some(at - before)
-    }
+    let (refuses, but) = (but.is_some(), but.unwrap_or_default());
+    let broken = |a: u8, b: u8| ((a == b'\r') != (b == b'\n')) | (refuses & (a == b'\n') & (b == but));
+    bytes.first() != Some(&b'\n') && bytes.last() != Some(&b'\r') && !any_pair(bytes, broken)
 }
 
 /// The same line by line, for bodies whose line ends are of several kinds.
@@ -205,6 +217,26 @@ mod tests {
             body in "([a ]|\t|\r\n){0,40}|([ab .]|\t|\r|\n|\r\n){0,40}|([a-z]{1,9}( |  |\t| \t)?(\r\n)?){0,20}",
         ) {
             prop_assert_eq!(body_hash(body.as_bytes()), hash_by_line(body.as_bytes()), "{:?}", body);
+            let long = body.repeat(20);
+            prop_assert_eq!(body_hash(long.as_bytes()), hash_by_line(long.as_bytes()), "{:?} twenty times", body);
+        }
+
+        #[test]
+        fn line_ends_are_whole_or_not(text in "([ab.]|\r|\n|\r\n){0,40}", but in prop::option::of(Just(b'.'))) {
+            let pairs = text.replace("\r\n", "");
+            let begins = |line: &str| but.is_some_and(|but| line.as_bytes().first() == Some(&but));
+            let whole = !pairs.contains(['\r', '\n']) && !text.split("\r\n").skip(1).any(begins);
+            prop_assert_eq!(has_whole_line_ends(text.as_bytes(), but), whole, "{:?}", text);
+        }
+
+        /// Against the words of RFC 6376 section 3.4.2, byte by byte.
+        #[test]
+        fn a_value_is_relaxed_as_the_rfc_says(value in "([ a]|\t|\r\n|\r|\n){0,40}|([a-z:;=]{1,9}( |  |\t|\r\n | \r\n\t)?){0,20}") {
+            let mut out = Vec::new();
+            relaxed_header(&Field { name: b"X-Name", value: value.as_bytes() }, &mut out);
+            let unfolded = value.replace(['\r', '\n'], "");
+            let words: Vec<&str> = unfolded.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("x-name:{}\r\n", words.join(" ")), "{:?}", value);
         }
     }
 }

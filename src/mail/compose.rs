@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use jiff::{Timestamp, fmt::rfc2822};
+use jiff::{Timestamp, civil::Weekday, tz::Offset};
 use sha2::{Digest, Sha256};
 
 use super::{
-    headers::{HeaderError, push_mailbox, push_phrase, push_text, push_words},
+    headers::{HeaderError, of_atoms_and, push_mailbox, push_phrase, push_pieces, push_text, push_words},
     quoted,
 };
 use crate::domain::{
-    address::{Address, hex},
+    address::{Address, push_hex},
     lang::Lang,
 };
 
@@ -115,7 +115,7 @@ pub fn compose(parts: &Parts) -> Result<Vec<u8>, ComposeError> {
     compose_into(Vec::new(), parts)
 }
 
-/// [`compose`], into a buffer that is empty and may have served before.
+/// [`compose`], into a buffer behind what it holds.
 pub fn compose_into(mut out: Vec<u8>, parts: &Parts) -> Result<Vec<u8>, ComposeError> {
     let room = |text: Text| match text {
         Text::Plain(text) => text.len() * 4 / 3,
@@ -128,22 +128,20 @@ pub fn compose_into(mut out: Vec<u8>, parts: &Parts) -> Result<Vec<u8>, ComposeE
     if let Some(reply_to) = parts.reply_to {
         push_mailbox(&mut out, "Reply-To", reply_to.name, reply_to.address)?;
     }
-    push_words(&mut out, "Date", &date(parts.date))?;
-    push_words(&mut out, "Message-ID", &message_id(parts.message_id)?)?;
+    push_date(&mut out, parts.date);
+    check_message_id(parts.message_id)?;
+    push_all(&mut out, &["Message-ID: <", parts.message_id, ">\r\n"]);
     push_text(&mut out, "Subject", parts.subject)?;
     match parts.purpose {
         Purpose::Marketing(list) => push_list(&mut out, list, parts.from.address.domain())?,
         Purpose::Service => {}
-        Purpose::System => push_words(&mut out, "Auto-Submitted", "auto-generated")?,
+        Purpose::System => push_all(&mut out, &["Auto-Submitted: auto-generated\r\n"]),
     }
     if let Some(FeedbackId(id)) = parts.feedback_id {
         push_words(&mut out, "Feedback-ID", id)?;
     }
-    push_words(&mut out, "Content-Language", parts.lang.as_str())?;
-    if parts.test {
-        push_words(&mut out, "X-Ouinon-Test", "yes")?;
-    }
-    push_words(&mut out, "MIME-Version", "1.0")?;
+    push_all(&mut out, &["Content-Language: ", parts.lang.as_str(), "\r\n"]);
+    push_all(&mut out, &[if parts.test { "X-Ouinon-Test: yes\r\n" } else { "" }, "MIME-Version: 1.0\r\n"]);
     push_body(&mut out, parts);
     Ok(out)
 }
@@ -155,11 +153,12 @@ fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeE
     if !unsubscribe_url_ok(list.unsubscribe_url) {
         return Err(ComposeError::UnsubscribeUrl);
     }
-    push_phrase(out, "List-Id", Some(list.name), &format!("{}.{domain}", list.slug))?;
-    let by_mail = list.unsubscribe_mailto.map_or(String::new(), |uri| format!(", <{uri}>"));
-    push_words(out, "List-Unsubscribe", &format!("<{}>{by_mail}", list.unsubscribe_url))?;
-    push_words(out, "List-Unsubscribe-Post", "List-Unsubscribe=One-Click")?;
-    push_words(out, "Precedence", "bulk")?;
+    push_phrase(out, "List-Id", Some(list.name), [list.slug, ".", domain])?;
+    match list.unsubscribe_mailto {
+        None => push_pieces(out, "List-Unsubscribe", &[&["<", list.unsubscribe_url, ">"]])?,
+        Some(uri) => push_words(out, "List-Unsubscribe", &format!("<{}>, <{uri}>", list.unsubscribe_url))?,
+    }
+    push_all(out, &["List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nPrecedence: bulk\r\n"]);
     Ok(())
 }
 
@@ -219,30 +218,57 @@ fn push_all(out: &mut Vec<u8>, pieces: &[&str]) {
 /// A boundary that no encoded body can hold (`=_`), the same for the same message.
 fn boundary(message_id: &str) -> String {
     let digest = Sha256::digest(message_id.as_bytes());
-    format!("=_{}", hex(&digest[..12]))
+    let mut boundary = String::with_capacity(2 + 24);
+    boundary.push_str("=_");
+    push_hex(&mut boundary, &digest[..12]);
+    boundary
 }
 
-fn date(date: Timestamp) -> String {
-    let printer = rfc2822::DateTimePrinter::new();
-    let utc = date.to_zoned(jiff::tz::TimeZone::UTC);
-    printer.zoned_to_string(&utc).expect("years of a message have four digits")
+/// `Date: Sat, 21 Nov 2026 12:00:00 +0000`: every instant that jiff knows from the year 0 on has four digits.
+fn push_date(out: &mut Vec<u8>, date: Timestamp) {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let utc = Offset::UTC.to_datetime(date);
+    let weekday = match utc.weekday() {
+        Weekday::Monday => "Mon",
+        Weekday::Tuesday => "Tue",
+        Weekday::Wednesday => "Wed",
+        Weekday::Thursday => "Thu",
+        Weekday::Friday => "Fri",
+        Weekday::Saturday => "Sat",
+        Weekday::Sunday => "Sun",
+    };
+    let month = MONTHS[usize::from(utc.month().unsigned_abs()) - 1];
+    let digit = |number: u16| b'0' + (number % 10) as u8;
+    let two = |number: i8| [digit(u16::from(number.unsigned_abs()) / 10), digit(number.unsigned_abs().into())];
+    let year = utc.year().unsigned_abs();
+    push_all(out, &["Date: ", weekday, ", "]);
+    // A day of one digit stands alone.
+    out.extend_from_slice(&two(utc.day())[usize::from(utc.day() < 10)..]);
+    push_all(out, &[" ", month, " "]);
+    out.extend([digit(year / 1000), digit(year / 100), digit(year / 10), digit(year), b' ']);
+    let [[h, hh], [m, mm], [s, ss]] = [two(utc.hour()), two(utc.minute()), two(utc.second())];
+    out.extend([h, hh, b':', m, mm, b':', s, ss]);
+    push_all(out, &[" +0000\r\n"]);
 }
 
-fn message_id(id: &str) -> Result<String, ComposeError> {
-    let sign_ok = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c);
-    let part_ok = |part: &str| !part.is_empty() && part.chars().all(sign_ok);
+fn check_message_id(id: &str) -> Result<(), ComposeError> {
+    let part_ok = |part: &str| !part.is_empty() && part.bytes().all(|b| OF_IDS[usize::from(b)]);
     match id.split_once('@') {
-        Some((left, right)) if part_ok(left) && part_ok(right) && id.len() <= 250 => Ok(format!("<{id}>")),
+        Some((left, right)) if part_ok(left) && part_ok(right) && id.len() <= 250 => Ok(()),
         _ => Err(ComposeError::MessageId),
     }
 }
+
+/// What a message id is made of.
+const OF_IDS: [bool; 256] = of_atoms_and(b'.');
 
 fn is_label(slug: &str) -> bool {
     (1..=63).contains(&slug.len()) && slug.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 fn unsubscribe_url_ok(url: &str) -> bool {
-    let plain = url.len() <= 900 && url.bytes().all(|b| b.is_ascii_graphic() && !b"<>\",\\".contains(&b));
+    let plain = url.len() <= 900
+        && url.bytes().all(|b| matches!(b, b'!'..=b'~') && !matches!(b, b'<' | b'>' | b'"' | b',' | b'\\'));
     let host_ok = match url.split_once("://") {
         Some(("https", rest)) => !rest.is_empty() && !rest.starts_with('/'),
         Some(("http", rest)) => is_loopback(rest),

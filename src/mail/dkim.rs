@@ -1,6 +1,13 @@
 //! Signs messages (DKIM, RFC 6376, 8301, 8463), relaxed/relaxed, with RSA and Ed25519 side by side.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
@@ -14,7 +21,7 @@ use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::canonical::{body_hash, relaxed_header, split_message};
+use super::canonical::{Field, body_hash, relaxed_header, split_message};
 
 /// The headers that are signed where they stand in the message, each once more than it stands
 /// there: one added on the way breaks the signature (rules H-3, H03; RFC 8058 section 4).
@@ -34,6 +41,9 @@ const SIGNED: &[&str] = &[
     "feedback-id",
 ];
 
+/// The field's own name.
+const FIELD: &str = "DKIM-Signature";
+
 /// Signs for one domain. Cheap to clone; meant to be shared by threads.
 #[derive(Clone)]
 pub struct Signer {
@@ -44,6 +54,8 @@ struct Inner {
     domain: String,
     /// In the order in which they sign.
     keys: Vec<Key>,
+    /// Of the last signatures, all of them.
+    length: AtomicUsize,
 }
 
 struct Key {
@@ -116,7 +128,7 @@ impl Signer {
         if keys.is_empty() {
             return Err(KeyError::Pem);
         }
-        Ok(Signer { inner: Arc::new(Inner { domain, keys }) })
+        Ok(Signer { inner: Arc::new(Inner { domain, keys, length: AtomicUsize::new(0) }) })
     }
 
     /// The same from files; a missing Ed25519 file leaves that signature out.
@@ -140,27 +152,28 @@ impl Signer {
     /// Takes a quarter of a millisecond with RSA: not a thing for I/O tasks in large numbers.
     pub fn sign(&self, message: &[u8], now: Timestamp) -> Vec<u8> {
         let (fields, body) = split_message(message);
-        let body_hash = BASE64_STANDARD.encode(body_hash(body));
-        let mut names = String::new();
+        let mut hash = [0; 44];
+        BASE64_STANDARD.encode_slice(body_hash(body), &mut hash).expect("32 bytes become 44");
+        let mut names = Names { text: Vec::with_capacity(512), line: 0 };
         let mut signed = Vec::with_capacity(2048);
         for name in SIGNED {
             // Several fields of a name are signed from the last to the first (RFC 6376 section 5.4.2).
             for field in fields.iter().rev().filter(|field| field.is(name)) {
                 relaxed_header(field, &mut signed);
-                push_name(&mut names, name);
+                names.push(name);
             }
-            push_name(&mut names, name);
+            names.push(name);
         }
         let mut out = Vec::with_capacity(2048);
         for key in &self.inner.keys {
-            let field = self.unsigned_field(key, &names, &body_hash, now);
+            let begin = out.len();
+            self.push_unsigned(&mut out, key, &names.text, &hash, now);
             let start = signed.len();
-            let (unsigned, _) = split_message(field.as_bytes());
-            relaxed_header(&unsigned[0], &mut signed);
+            let value = &out[begin + FIELD.len() + 1..];
+            relaxed_header(&Field { name: FIELD.as_bytes(), value }, &mut signed);
             // The signature's own field is hashed without its line end (RFC 6376 section 3.7).
             let signature = key.sign(&signed[..signed.len() - 2]);
             signed.truncate(start);
-            out.extend_from_slice(field.trim_end().as_bytes());
             for chunk in BASE64_STANDARD.encode(signature).as_bytes().chunks(72) {
                 out.extend_from_slice(b"\r\n ");
                 out.extend_from_slice(chunk);
@@ -170,22 +183,52 @@ impl Signer {
         out
     }
 
+    /// Puts the signatures into the room that was left for them before the message, and keeps in mind how much
+    /// they need: with as much, nothing has to be moved.
+    pub fn sign_behind(&self, room: usize, message: &mut Vec<u8>, now: Timestamp) {
+        let signatures = self.sign(&message[room..], now);
+        if signatures.len() == room {
+            message[..room].copy_from_slice(&signatures);
+        } else {
+            self.inner.length.store(signatures.len(), Ordering::Relaxed);
+            message.splice(..room, signatures);
+        }
+    }
+
+    /// How long the signatures were the last time: they mostly stay so.
+    pub fn usual_length(&self) -> usize {
+        self.inner.length.load(Ordering::Relaxed)
+    }
+
     /// The TXT records of these keys.
     pub fn dns_records(&self) -> Vec<DnsRecord> {
         self.inner.keys.iter().map(|key| key.dns_record(&self.inner.domain)).collect()
     }
 
-    fn unsigned_field(&self, key: &Key, names: &str, body_hash: &str, now: Timestamp) -> String {
-        let algorithm = match key.pair {
-            Pair::Ed25519(_) => "ed25519-sha256",
-            Pair::Rsa(_) => "rsa-sha256",
+    /// The field without its signature and without its line end.
+    fn push_unsigned(&self, out: &mut Vec<u8>, key: &Key, names: &[u8], body_hash: &[u8], now: Timestamp) {
+        let algorithm: &[u8] = match key.pair {
+            Pair::Ed25519(_) => b"ed25519-sha256",
+            Pair::Rsa(_) => b"rsa-sha256",
         };
-        format!(
-            "DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n d={};\r\n s={}; t={};\r\n h={names};\r\n bh={body_hash};\r\n b=\r\n",
-            self.inner.domain,
-            key.selector,
-            now.as_second(),
-        )
+        let time = now.as_second().to_string();
+        let pieces = [
+            FIELD.as_bytes(),
+            b": v=1; a=",
+            algorithm,
+            b"; c=relaxed/relaxed;\r\n d=",
+            self.inner.domain.as_bytes(),
+            b";\r\n s=",
+            key.selector.as_bytes(),
+            b"; t=",
+            time.as_bytes(),
+            b";\r\n h=",
+            names,
+            b";\r\n bh=",
+            body_hash,
+            b";\r\n b=",
+        ];
+        pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     }
 }
 
@@ -331,16 +374,28 @@ fn check_name(name: &str) -> Result<String, KeyError> {
     }
 }
 
-fn push_name(names: &mut String, name: &str) {
-    if !names.is_empty() {
-        // Folded before 78; the names are short.
-        let line = names.len() - names.rfind('\n').map_or(0, |at| at + 1);
-        names.push(':');
-        if line + name.len() > 60 {
-            names.push_str("\r\n ");
+/// The names of the signed headers, folded.
+struct Names {
+    text: Vec<u8>,
+    /// Octets of the last line.
+    line: usize,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        if !self.text.is_empty() {
+            // Folded before 78; the names are short.
+            self.text.push(b':');
+            if self.line + name.len() > 60 {
+                self.text.extend_from_slice(b"\r\n ");
+                self.line = 1;
+            } else {
+                self.line += 1;
+            }
         }
+        self.text.extend_from_slice(name.as_bytes());
+        self.line += name.len();
     }
-    names.push_str(name);
 }
 
 fn pem(der: &[u8]) -> SecretString {

@@ -27,7 +27,7 @@ pub(super) fn push_text(out: &mut Vec<u8>, name: &'static str, value: &str) -> R
     let value = checked(name, value)?.trim();
     let mut line = Line::begin(out, name);
     // `=?` in plain text would be taken for an encoded word by who reads it.
-    if value.bytes().all(|b| (b' '..=b'~').contains(&b)) && !value.contains("=?") && words_fit(value) {
+    if is_printable(value) && !value.contains("=?") && words_fit(value) {
         line.push_words(value);
     } else {
         line.push_encoded(value);
@@ -48,21 +48,36 @@ pub(super) fn push_words(out: &mut Vec<u8>, name: &'static str, value: &str) -> 
     Ok(())
 }
 
-/// A display name and an address, or `prefix` of List-Id and the like: `phrase <what>`.
+/// Words of ASCII that must stay as they are, each in pieces and without spaces.
+pub(super) fn push_pieces(out: &mut Vec<u8>, name: &'static str, words: &[&[&str]]) -> Result<(), HeaderError> {
+    for word in words {
+        word.iter().try_for_each(|piece| checked(name, piece).map(drop))?;
+        if word.iter().map(|piece| piece.len()).sum::<usize>() > WORD {
+            return Err(HeaderError::TooLong(name));
+        }
+    }
+    let mut line = Line::begin(out, name);
+    words.iter().for_each(|word| line.push_word(word));
+    line.end();
+    Ok(())
+}
+
+/// A display name and an address, or `prefix` of List-Id and the like: `phrase <what>`, `what` in pieces.
 pub(super) fn push_phrase(
     out: &mut Vec<u8>,
     name: &'static str,
     phrase: Option<&str>,
-    what: &str,
+    what: [&str; 3],
 ) -> Result<(), HeaderError> {
-    let what = checked(name, what)?;
+    what.iter().try_for_each(|piece| checked(name, piece).map(drop))?;
     let phrase = phrase.map(|p| checked(name, p)).transpose()?.map(str::trim).filter(|p| !p.is_empty());
     let mut line = Line::begin(out, name);
+    let [first, second, third] = what;
     if let Some(phrase) = phrase {
         line.push_phrase(phrase);
-        line.push_word(&format!("<{what}>"));
+        line.push_word(&["<", first, second, third, ">"]);
     } else {
-        line.push_word(what);
+        line.push_word(&what);
     }
     line.end();
     Ok(())
@@ -79,7 +94,7 @@ pub(super) fn push_mailbox(
     if display_name.is_none_or(|display_name| display_name.trim().is_empty()) && address.as_str().starts_with('"') {
         return push_words(out, name, &format!("<{address}>"));
     }
-    push_phrase(out, name, display_name, address.as_str())
+    push_phrase(out, name, display_name, [address.as_str(), "", ""])
 }
 
 fn checked<'a>(name: &'static str, value: &'a str) -> Result<&'a str, HeaderError> {
@@ -89,6 +104,31 @@ fn checked<'a>(name: &'static str, value: &'a str) -> Result<&'a str, HeaderErro
         Ok(value)
     }
 }
+
+fn is_printable(value: &str) -> bool {
+    value.bytes().fold(true, |all, b| all & matches!(b, b' '..=b'~'))
+}
+
+/// Letters, digits and signs of an atom (RFC 5322 section 3.2.3), and this one.
+pub(super) const fn of_atoms_and(sign: u8) -> [bool; 256] {
+    let mut of_atoms = [false; 256];
+    let signs = b"!#$%&'*+-/=?^_`{|}~";
+    let mut at = 0;
+    while at < signs.len() {
+        of_atoms[signs[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        of_atoms[byte] |= (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    of_atoms[sign as usize] = true;
+    of_atoms
+}
+
+/// What a phrase is made of that needs no quotes.
+const OF_PHRASES: [bool; 256] = of_atoms_and(b' ');
 
 fn words_fit(value: &str) -> bool {
     value.len() <= WORD || value.split(' ').all(|word| word.len() <= WORD)
@@ -114,35 +154,34 @@ impl Line<'_> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// One space and a word, on a new line if it does not fit here.
-    fn push_word(&mut self, word: &str) {
-        if self.begun && self.length + 1 + word.len() > LINE {
+    /// One space and a word, given in pieces, on a new line if it does not fit here.
+    fn push_word(&mut self, pieces: &[&str]) {
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if self.begun && self.length + 1 + length > LINE {
             self.out.extend_from_slice(b"\r\n");
             self.length = 0;
         }
         self.out.push(b' ');
-        self.out.extend_from_slice(word.as_bytes());
-        self.length += 1 + word.len();
+        pieces.iter().for_each(|piece| self.out.extend_from_slice(piece.as_bytes()));
+        self.length += 1 + length;
         self.begun = true;
     }
 
     fn push_words(&mut self, value: &str) {
         // Runs of spaces shrink to one, which keeps every line from being blank.
         for word in value.split_ascii_whitespace() {
-            self.push_word(word);
+            self.push_word(&[word]);
         }
     }
 
     /// A phrase of RFC 5322: atoms, a quoted string, or encoded words.
     fn push_phrase(&mut self, phrase: &str) {
-        let is_word = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~ ".contains(&b);
-        let printable = phrase.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if !printable || phrase.contains("=?") || phrase.len() > LINE {
+        if !is_printable(phrase) || phrase.contains("=?") || phrase.len() > LINE {
             self.push_encoded(phrase);
-        } else if phrase.bytes().all(is_word) {
+        } else if phrase.bytes().all(|b| OF_PHRASES[usize::from(b)]) {
             self.push_words(phrase);
         } else {
-            self.push_word(&format!("\"{}\"", phrase.replace('\\', "\\\\").replace('"', "\\\"")));
+            self.push_word(&["\"", &phrase.replace('\\', "\\\\").replace('"', "\\\""), "\""]);
         }
     }
 
@@ -155,7 +194,7 @@ impl Line<'_> {
             let room = (LINE - 1).saturating_sub(self.length).min(ENCODED_WORD).saturating_sub(AROUND) / 4 * 3;
             let room = if self.begun || room < 4 { (ENCODED_WORD - AROUND) / 4 * 3 } else { room };
             let end = rest.floor_char_boundary(room);
-            self.push_word(&format!("=?utf-8?B?{}?=", BASE64_STANDARD.encode(&rest[..end])));
+            self.push_word(&["=?utf-8?B?", &BASE64_STANDARD.encode(&rest[..end]), "?="]);
             rest = &rest[end..];
         }
     }
@@ -212,7 +251,9 @@ mod tests {
         for bad in ["a\r\nBcc: b@x.example", "a\nb", "a\rb", "a\0b"] {
             let mut out = Vec::new();
             assert_eq!(push_text(&mut out, "Subject", bad), Err(HeaderError::LineBreak("Subject")));
-            assert_eq!(push_phrase(&mut out, "From", Some(bad), "x"), Err(HeaderError::LineBreak("From")));
+            assert_eq!(push_phrase(&mut out, "From", Some(bad), ["x", "", ""]), Err(HeaderError::LineBreak("From")));
+            assert_eq!(push_phrase(&mut out, "From", None, ["x", bad, ""]), Err(HeaderError::LineBreak("From")));
+            assert_eq!(push_pieces(&mut out, "To", &[&["x"], &["y", bad]]), Err(HeaderError::LineBreak("To")));
             assert_eq!(push_words(&mut out, "List-Id", bad), Err(HeaderError::LineBreak("List-Id")));
             assert!(out.is_empty());
         }

@@ -14,6 +14,7 @@ use crate::{
     },
     keys::{self, KeyError, Keys},
     mail::{
+        compose::{ComposeError, FeedbackId},
         dkim::{self, Signer},
         quoted,
     },
@@ -41,6 +42,8 @@ pub struct Compiled {
     pub signer: Option<Signer>,
     /// Why the key that there is cannot sign.
     pub key_fault: Option<dkim::KeyError>,
+    /// What it is called in its messages' Feedback-ID, when configured.
+    pub feedback_id: Result<Option<FeedbackId>, ComposeError>,
     /// What its messages are written into.
     pub buffers: Buffers,
 }
@@ -134,11 +137,17 @@ impl Compiled {
             signer,
             key_fault,
             message: message(frozen)?,
+            feedback_id: feedback_id(app, &file, &product),
             buffers: Buffers::default(),
             product,
             file,
         })
     }
+}
+
+fn feedback_id(app: &App, file: &CampaignFile, product: &Product) -> Result<Option<FeedbackId>, ComposeError> {
+    let Some(sender) = &app.config.smtp.feedback_sender_id else { return Ok(None) };
+    FeedbackId::new(&[&file.slug, file.kind.as_str(), &product.slug], sender).map(Some)
 }
 
 /// Its HTML encoded once for everybody, unless another encoding suits it better.

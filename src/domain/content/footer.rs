@@ -1,7 +1,7 @@
 //! The part of a message that no marketer writes and none can leave out, in HTML and in text.
 
 use super::{Frozen, Injected, sentences};
-use crate::domain::{campaigns::CampaignKind, lang::Lang, templates::escape_html};
+use crate::domain::{campaigns::CampaignKind, contacts::SourceKind, lang::Lang, templates::escape_html};
 
 /// A paragraph of the footer.
 pub(super) struct Paragraph<'a> {
@@ -15,8 +15,8 @@ enum Span<'a> {
 }
 
 /// Whether the footer says where the address comes from.
-pub(super) fn names_the_source(frozen: &Frozen, injected: &Injected<'_>) -> bool {
-    injected.source_kind.is_indirect() || frozen.art14_notice
+pub(super) fn names_the_source(frozen: &Frozen, kind: SourceKind) -> bool {
+    kind.is_indirect() || frozen.art14_notice
 }
 
 /// What the footer says to a person of this country. Whatever else it depends on stands in [`Injected`]:
@@ -29,7 +29,7 @@ pub(super) fn paragraphs<'a>(
 ) -> Vec<Paragraph<'a>> {
     let mut out = Vec::new();
     let mut reason = sentences::reason(frozen, injected.basis, lang);
-    if names_the_source(frozen, injected) {
+    if names_the_source(frozen, injected.source_kind) {
         reason = format!("{reason} {}", sentences::source(injected, lang));
     }
     let mut why = vec![Span::Text(reason)];

@@ -12,7 +12,7 @@ use crate::domain::{
     contacts::SourceKind,
     eligibility::Basis,
     lang::Lang,
-    templates::{Lines, Print, RenderError, Sheet, Transfer},
+    templates::{Lines, Print, Sheet, Transfer, push_encoded_html},
 };
 
 /// So many different footers are kept; with more of them all are made anew.
@@ -106,7 +106,7 @@ impl Footers {
             lang,
             basis: injected.basis,
             // Words that nobody reads make no difference.
-            source: footer::names_the_source(frozen, injected)
+            source: footer::names_the_source(frozen, injected.source_kind)
                 .then(|| (injected.source.map(str::to_owned), injected.collected_at)),
             source_kind: injected.source_kind,
             country: country.filter(|_| frozen.art14_notice).map(str::to_owned),
@@ -158,19 +158,14 @@ impl Footers {
 
 impl Footer<'_> {
     /// In HTML, encoded.
-    pub(super) fn html(&self) -> String {
-        let (mut html, mut escaped) = (String::with_capacity(4096), String::with_capacity(160));
+    pub(super) fn push_html(&self, out: &mut String) {
+        let mut scratch = String::new();
         for part in &self.parts.html {
             match part {
-                Part::Words(words) => html.push_str(words),
-                Part::Link(n) => {
-                    escaped.clear();
-                    footer::push_escaped(&mut escaped, self.link(*n));
-                    (self.transfer)(&mut html, &escaped);
-                }
+                Part::Words(words) => out.push_str(words),
+                Part::Link(n) => push_encoded_html(out, self.link(*n), self.transfer, &mut scratch),
             }
         }
-        html
     }
 
     /// As text.
@@ -183,9 +178,8 @@ impl Footer<'_> {
     }
 
     /// As text, tidy and encoded.
-    pub(super) fn encoded_text(&self) -> Result<String, RenderError> {
-        let filled = self.parts.lines.fill(|n| Print::Text(self.link(*n).into()), |_| None)?;
-        Ok(filled.text())
+    pub(super) fn push_encoded_text(&self, out: &mut String) {
+        self.parts.lines.push(out, |n| Print::Text(self.link(*n).into()));
     }
 
     fn link(&self, n: usize) -> &str {

@@ -35,7 +35,10 @@ use super::{
     eligibility::Basis,
     lang::Lang,
     merge::MergeContact,
-    templates::{self, Encoded, Engine, Escape, Filled, Lines, MAX_VALUE_CHARS, Print, RenderError, Sheet, Transfer},
+    templates::{
+        self, Encoded, Engine, Escape, Filled, Lines, MAX_OUTPUT_BYTES, MAX_VALUE_CHARS, Print, RenderError, Sheet,
+        Transfer,
+    },
 };
 
 /// On whose behalf we write, as configured (FR-4, GD-3, US-2, CA-5).
@@ -88,7 +91,7 @@ pub struct Frozen {
 impl Frozen {
     /// The language of the injected parts for this contact: the campaign's, else the contact's.
     /// A language that is neither French nor English gets English; nothing known, French.
-    pub fn lang(&self, contact: &MergeContact) -> Lang {
+    pub fn lang(&self, contact: &MergeContact<impl AsRef<str>>) -> Lang {
         let tag = self.language.as_deref().or_else(|| contact.get("language"));
         tag.map_or(Lang::Fr, |tag| Lang::from_tag(tag).unwrap_or(Lang::En))
     }
@@ -113,7 +116,7 @@ pub struct Injected<'a> {
     pub source: Option<&'a str>,
     /// Kind of that source.
     pub source_kind: SourceKind,
-    /// When the address was collected, in the controller's time zone.
+    /// When the address was collected, in the controller's time zone; read only where the source is told.
     pub collected_at: Option<Date>,
     /// A test send: marked, and its links change nothing.
     pub test: bool,
@@ -268,12 +271,21 @@ impl Message {
         &self.frozen
     }
 
+    /// Whether it says to whom comes from a source of this kind what that source is, and since when.
+    pub fn tells_the_source(&self, kind: SourceKind) -> bool {
+        footer::names_the_source(&self.frozen, kind)
+    }
+
     /// The message for one person, to be looked at.
     ///
     /// A field that the contact lacks is empty and never an error. Errors: a line break or NUL
     /// that a field brings into the subject (H07), or a contact whose fields make the message
     /// longer than any mail may be.
-    pub fn render(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Rendered, RenderError> {
+    pub fn render(
+        &self,
+        contact: &MergeContact<impl AsRef<str>>,
+        injected: &Injected<'_>,
+    ) -> Result<Rendered, RenderError> {
         let lang = self.frozen.lang(contact);
         let words = self.words(contact, injected)?;
         let footer = footer::paragraphs(&self.frozen, contact.get("country"), injected, lang);
@@ -286,7 +298,11 @@ impl Message {
 
     /// The message for one person, to be sent: the same words, with the work done that need not wait
     /// for a person. Errors: as [`Message::render`].
-    pub fn print(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Printed<'_>, RenderError> {
+    pub fn print(
+        &self,
+        contact: &MergeContact<impl AsRef<str>>,
+        injected: &Injected<'_>,
+    ) -> Result<Printed<'_>, RenderError> {
         let plain =
             |Rendered { subject, html, text }| Printed { subject, html: Part::Plain(html), text: Part::Plain(text) };
         // A question is put to few, and not as fast: its words are not prepared.
@@ -309,12 +325,14 @@ impl Message {
     fn run(
         &self,
         stencils: &Stencils,
-        contact: &MergeContact,
+        contact: &MergeContact<impl AsRef<str>>,
         injected: &Injected<'_>,
         footer: &Footer<'_>,
     ) -> Result<Printed<'_>, RenderError> {
         let words = self.words(contact, injected)?;
-        let html = words.html(&stencils.engine, Value::from_object(Encoded(footer.html())))?;
+        let mut html_footer = String::new();
+        footer.push_html(&mut html_footer);
+        let html = words.html(&stencils.engine, Value::from_object(Encoded(html_footer)))?;
         let text = words.text(&self.engine, Value::from(footer.text()))?;
         let mut encoded = String::new();
         (stencils.transfer)(&mut encoded, &text);
@@ -325,7 +343,7 @@ impl Message {
     fn fill<'m>(
         &self,
         sheets: &'m Sheets,
-        contact: &MergeContact,
+        contact: &MergeContact<impl AsRef<str>>,
         injected: &Injected<'_>,
         footer: &Footer<'_>,
         lang: Lang,
@@ -343,25 +361,31 @@ impl Message {
                 Field::Banner | Field::Footer | Field::Pixel => "",
             }))
         };
-        let subject = sheets.subject.fill(|field| value(field, ""))?.text();
-        let subject = clean_subject(&subject, injected.test)?;
+        let mut subject = String::with_capacity(128);
+        sheets.subject.push(&mut subject, |field| value(field, ""));
+        if subject.len() > MAX_OUTPUT_BYTES {
+            return Err(RenderError::TooLong);
+        }
+        let subject = clean_subject(subject, injected.test)?;
+        let (html_footer, text_footer) =
+            (|out: &mut String| footer.push_html(out), |out: &mut String| footer.push_encoded_text(out));
         let html = sheets.html.fill(|field| match field {
             Field::Banner => Print::Safe(footer::banner_html(injected.test, lang).into()),
-            Field::Footer => Print::Encoded(footer.html().into()),
+            Field::Footer => Print::Encoded(&html_footer),
             Field::Pixel => Print::Safe(footer::pixel(injected.tracks.pixel_url).into()),
             field => value(field, &subject),
         })?;
-        let ready = footer.encoded_text()?;
         let of_text = |field: &Field| match field {
             Field::Banner => Print::Text(footer::banner_text(injected.test, lang).into()),
             Field::Footer => Print::Text(footer.text().into()),
             field => value(field, &subject),
         };
-        let text = sheets.text.fill(of_text, |field| (*field == Field::Footer).then_some(ready.as_str()))?;
+        let ready = |field: &Field| (*field == Field::Footer).then_some(&text_footer as &dyn Fn(&mut String));
+        let text = sheets.text.fill(of_text, ready)?;
         Ok(Printed { subject, html: Part::Encoded(html), text: Part::Encoded(text) })
     }
 
-    fn words(&self, contact: &MergeContact, injected: &Injected<'_>) -> Result<Words, RenderError> {
+    fn words(&self, contact: &MergeContact<impl AsRef<str>>, injected: &Injected<'_>) -> Result<Words, RenderError> {
         let frozen = &self.frozen;
         let contact_values = contact_values(contact);
         let values = |subject| {
@@ -369,7 +393,7 @@ impl Message {
             context! { contact => contact_values.clone(), campaign => campaign, ..self.common.clone() }
         };
         let subject = self.engine.render("subject", Escape::None, &values(""))?;
-        let subject = clean_subject(&subject, injected.test)?;
+        let subject = clean_subject(subject, injected.test)?;
         let values = values(&subject);
         let tracks = context! {
             click => injected.tracks.click_url.unwrap_or_default(),
@@ -418,7 +442,7 @@ impl Words {
     }
 }
 
-fn contact_values(contact: &MergeContact) -> Value {
+fn contact_values(contact: &MergeContact<impl AsRef<str>>) -> Value {
     Value::from_pairs(MergeContact::FIELDS.iter().map(|field| (*field, merge_value(contact.get(field)))))
 }
 
@@ -441,7 +465,10 @@ fn cut(value: &str) -> &str {
 }
 
 /// One line without control characters; CR, LF and NUL are refused (H07).
-fn clean_subject(subject: &str, test: bool) -> Result<String, RenderError> {
+fn clean_subject(subject: String, test: bool) -> Result<String, RenderError> {
+    if !test && is_clean(&subject) {
+        return Ok(subject);
+    }
     let subject = subject.trim();
     if subject.contains(['\r', '\n', '\0']) {
         return Err(RenderError::HeaderInjection);
@@ -450,6 +477,16 @@ fn clean_subject(subject: &str, test: bool) -> Result<String, RenderError> {
         subject.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
     let line = words.join(" ");
     Ok(if test { format!("[TEST] {line}") } else { line })
+}
+
+/// Words with single spaces between them, and nothing else.
+fn is_clean(subject: &str) -> bool {
+    let mut before = ' ';
+    let clean = |c: char| {
+        let before = std::mem::replace(&mut before, c);
+        if c == ' ' { before != ' ' } else { !c.is_whitespace() && !c.is_control() }
+    };
+    subject.chars().all(clean) && before != ' '
 }
 
 #[cfg(test)]

@@ -137,6 +137,9 @@ pub(super) fn syntax_error(expression: &str) -> Option<String> {
 
 /// Escapes for HTML text and quoted attributes; `/` stays, or links would look odd to scanners.
 pub(crate) fn escape_html(out: &mut impl std::fmt::Write, text: &str) -> std::fmt::Result {
+    if stands_for_itself(text) {
+        return out.write_str(text);
+    }
     let mut rest = text;
     while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
         out.write_str(&rest[..at])?;
@@ -150,6 +153,12 @@ pub(crate) fn escape_html(out: &mut impl std::fmt::Write, text: &str) -> std::fm
         rest = &rest[at + 1..];
     }
     out.write_str(rest)
+}
+
+/// Nothing in this text has to be escaped.
+pub(super) fn stands_for_itself(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr3(b'&', b'<', b'>', bytes).is_none() && memchr::memchr2(b'"', b'\'', bytes).is_none()
 }
 
 struct Limited {

@@ -18,6 +18,7 @@ pub(crate) use engine::escape_html;
 pub use engine::{Encoded, Engine, Escape, RenderError};
 pub use lines::Lines;
 pub use scan::{Piece, Scan, Tag, TagError, TagKind, scan};
+pub(crate) use sheet::push_encoded_html;
 pub use sheet::{Filled, Print, Sheet};
 pub use stencil::{Transfer, stencil};
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Escape, MAX_OUTPUT_BYTES, RenderError, Transfer,
-    engine::escape_html,
+    engine::{escape_html, stands_for_itself},
     lexer::Token,
     stencil::{Piece, pieces},
 };
@@ -42,14 +42,14 @@ pub(super) enum Part<F> {
 }
 
 /// What is printed in a place.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Print<'v> {
     /// Text, to be escaped where the template is HTML.
     Text(Cow<'v, str>),
     /// HTML that we wrote.
     Safe(Cow<'v, str>),
-    /// Encoded already, to be printed as it stands.
-    Encoded(Cow<'v, str>),
+    /// Encoded already, written by this as it stands.
+    Encoded(&'v dyn Fn(&mut String)),
 }
 
 /// A filled sheet: the words that all share, and what was merged for one person.
@@ -140,32 +140,59 @@ impl<F> Sheet<F> {
         let mut filled = self.room.of_pieces(self.parts.len());
         let mut scratch = String::new();
         for part in &self.parts {
-            let (field, fallback) = match part {
-                Part::Words(words) => {
-                    filled.push_words(words);
-                    continue;
+            match part {
+                Part::Words(words) => filled.push_words(words),
+                Part::Place { field, fallback } => {
+                    filled.push_merged(|out| self.push_value(out, value(field), fallback.as_deref(), &mut scratch));
                 }
-                Part::Place { field, fallback } => (field, fallback),
-            };
-            let value = match (value(field), fallback) {
-                (Print::Text(text), Some(fallback)) if text.trim().is_empty() => Print::Text(fallback.as_str().into()),
-                (value, _) => value,
-            };
-            filled.push_merged(|merged| match (value, self.transfer) {
-                (Print::Encoded(text), _) => merged.push_str(&text),
-                (Print::Safe(text), None) => merged.push_str(&text),
-                (Print::Safe(text), Some(transfer)) => transfer(merged, &text),
-                (Print::Text(text), None) => escaped(merged, &text, self.escape),
-                (Print::Text(text), Some(transfer)) => {
-                    scratch.clear();
-                    escaped(&mut scratch, &text, self.escape);
-                    transfer(merged, &scratch);
-                }
-            });
+            }
         }
         self.room.note(&filled);
         filled.within_limit()
     }
+
+    /// Its text, filled, behind what `out` says already.
+    pub fn push<'v>(&self, out: &mut String, value: impl Fn(&F) -> Print<'v>) {
+        let mut scratch = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Words(words) => out.push_str(words),
+                Part::Place { field, fallback } => {
+                    self.push_value(out, value(field), fallback.as_deref(), &mut scratch);
+                }
+            }
+        }
+    }
+
+    fn push_value(&self, out: &mut String, value: Print<'_>, fallback: Option<&str>, scratch: &mut String) {
+        match (value, fallback) {
+            (Print::Encoded(write), _) => write(out),
+            (Print::Safe(text), _) => match self.transfer {
+                Some(transfer) => transfer(out, &text),
+                None => out.push_str(&text),
+            },
+            (Print::Text(text), Some(fallback)) if text.trim().is_empty() => self.push_text(out, fallback, scratch),
+            (Print::Text(text), _) => self.push_text(out, &text, scratch),
+        }
+    }
+
+    fn push_text(&self, out: &mut String, text: &str, scratch: &mut String) {
+        match (self.escape, self.transfer) {
+            (Escape::None, Some(transfer)) => transfer(out, text),
+            (Escape::Html, Some(transfer)) => push_encoded_html(out, text, transfer, scratch),
+            (escape, None) => escaped(out, text, escape),
+        }
+    }
+}
+
+/// Text as HTML that is encoded; `scratch` is where it is escaped, if it must be.
+pub(crate) fn push_encoded_html(out: &mut String, text: &str, transfer: Transfer, scratch: &mut String) {
+    if stands_for_itself(text) {
+        return transfer(out, text);
+    }
+    scratch.clear();
+    escaped(scratch, text, Escape::Html);
+    transfer(out, scratch);
 }
 
 impl Room {

@@ -9,7 +9,7 @@ use super::{Claim, Job, marks::Marks};
 use crate::{
     app::App,
     domain::{
-        address::{Address, AddressError, hex},
+        address::{Address, AddressError, push_hex},
         campaigns::CampaignKind,
         contacts::TrackingConsent,
         content::{self, Injected, Rendered},
@@ -17,10 +17,11 @@ use crate::{
         eligibility::{Basis, Tracking},
         merge::MergeContact,
         templates::RenderError,
-        tokens::{Purpose as TokenPurpose, Token},
+        tokens::{self, Purpose as TokenPurpose, Token},
     },
     mail::{
-        compose::{ComposeError, FeedbackId, List, Mailbox, Parts, Purpose, Text, compose_into},
+        compose::{ComposeError, List, Mailbox, Parts, Purpose, Text, compose_into},
+        dkim::Signer,
         smtp::Envelope,
     },
     pipeline::compile::Compiled,
@@ -129,8 +130,7 @@ struct Draft<'a> {
     contact: &'a Contact,
     permit: Permit,
     copy: Copy,
-    merge: MergeContact,
-    token: String,
+    merge: MergeContact<&'a str>,
     unsubscribe_url: String,
     preferences_url: String,
     why_url: String,
@@ -150,11 +150,16 @@ impl<'a> Draft<'a> {
         copy: Copy,
     ) -> Result<Draft<'a>, PrepareError> {
         let theirs = token(app, campaign, contact, copy != Copy::Real);
-        let token = app.keys.tokens.sign(&theirs);
         let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
         // A token of one purpose opens nothing else.
-        let link =
-            |page: char, purpose| format!("{base}/{page}/{}", app.keys.tokens.sign(&Token { purpose, ..theirs }));
+        let link = |page: &str, purpose| {
+            let mut url = String::with_capacity(base.len() + page.len() + tokens::LENGTH);
+            url.push_str(base);
+            url.push_str(page);
+            app.keys.tokens.push(&mut url, &Token { purpose, ..theirs });
+            url
+        };
+        let unsubscribe_url = link("/o/", TokenPurpose::Unsubscribe);
         Ok(Draft {
             app,
             campaign,
@@ -162,18 +167,19 @@ impl<'a> Draft<'a> {
             permit,
             copy,
             merge: merge(contact),
-            unsubscribe_url: format!("{base}/o/{token}"),
-            preferences_url: link('p', TokenPurpose::Preferences),
-            why_url: link('w', TokenPurpose::Why),
-            view_url: link('v', TokenPurpose::View),
-            unsubscribe_mailto: unsubscribe_mailto(app, &token),
+            preferences_url: link("/p/", TokenPurpose::Preferences),
+            why_url: link("/w/", TokenPurpose::Why),
+            view_url: link("/v/", TokenPurpose::View),
+            unsubscribe_mailto: unsubscribe_mailto(app, token_of(&unsubscribe_url)),
             marks: Marks::new(app, campaign, contact, &permit, base, copy != Copy::Real),
-            answer_url: (campaign.file.kind == CampaignKind::Repermission).then(|| link('a', TokenPurpose::Answer)),
-            token,
+            answer_url: (campaign.file.kind == CampaignKind::Repermission).then(|| link("/a/", TokenPurpose::Answer)),
+            unsubscribe_url,
         })
     }
 
     fn injected(&self) -> Injected<'_> {
+        let told = self.campaign.message.tells_the_source(self.contact.source_kind);
+        let collected = told.then(|| Dated::read(&self.contact.collected_at).known()).flatten();
         Injected {
             basis: self.permit.basis,
             unsubscribe_url: &self.unsubscribe_url,
@@ -183,7 +189,7 @@ impl<'a> Draft<'a> {
             answer_url: self.answer_url.as_deref(),
             source: Some(self.contact.source.as_str()).filter(|s| !s.is_empty()),
             source_kind: self.contact.source_kind,
-            collected_at: Dated::read(&self.contact.collected_at).known().map(|when| when.local_date(self.app.tz())),
+            collected_at: collected.map(|when| when.local_date(self.app.tz())),
             test: self.copy == Copy::Test,
             tracks: self.marks.links(),
         }
@@ -206,8 +212,8 @@ impl<'a> Draft<'a> {
         };
         let (mut of_text, mut of_html) = (Vec::new(), Vec::new());
         let (text, html) = (part(&printed.text, &mut of_text), part(&printed.html, &mut of_html));
-        let feedback_id = feedback_id(self.app, campaign)?;
-        let message_id = message_id(&self.token, file.from.address.domain());
+        let feedback_id = campaign.feedback_id.as_ref().map_err(Clone::clone)?.as_ref();
+        let message_id = message_id(token_of(unsubscribe_url), file.from.address.domain());
         let parts = Parts {
             purpose,
             from: mailbox(&file.from.name, &file.from.address),
@@ -219,13 +225,16 @@ impl<'a> Draft<'a> {
             lang: campaign.message.frozen().lang(&self.merge),
             date: now,
             message_id: &message_id,
-            feedback_id: feedback_id.as_ref(),
+            feedback_id,
             test: self.copy == Copy::Test,
         };
-        let mut bytes = compose_into(campaign.buffers.take(), &parts)?;
+        // The signatures stand before what they sign, which then need not move.
+        let room = campaign.signer.as_ref().map_or(0, Signer::usual_length);
+        let mut bytes = campaign.buffers.take();
+        bytes.resize(room, 0);
+        let mut bytes = compose_into(bytes, &parts)?;
         if let Some(signer) = &campaign.signer {
-            let signatures = signer.sign(&bytes, now);
-            bytes.splice(..0, signatures);
+            signer.sign_behind(room, &mut bytes, now);
         }
         Ok(bytes)
     }
@@ -264,22 +273,26 @@ fn unsubscribe_mailto(app: &App, token: &str) -> Option<String> {
 /// One id for one delivery, whatever the attempt, and no address in it.
 fn message_id(token: &str, domain: &str) -> String {
     let digest = Sha256::digest(token.as_bytes());
-    format!("{}@{domain}", hex(&digest[..16]))
+    let mut id = String::with_capacity(32 + 1 + domain.len());
+    push_hex(&mut id, &digest[..16]);
+    id.push('@');
+    id.push_str(domain);
+    id
 }
 
-fn feedback_id(app: &App, campaign: &Compiled) -> Result<Option<FeedbackId>, ComposeError> {
-    let Some(sender) = &app.config.smtp.feedback_sender_id else { return Ok(None) };
-    FeedbackId::new(&[&campaign.file.slug, campaign.file.kind.as_str(), &campaign.product.slug], sender).map(Some)
+/// The token that a link ends with.
+fn token_of(url: &str) -> &str {
+    &url[url.len() - tokens::LENGTH..]
 }
 
 fn mailbox<'a>(name: &'a str, address: &'a Address) -> Mailbox<'a> {
     Mailbox { name: Some(name).filter(|n| !n.is_empty()), address }
 }
 
-fn merge(contact: &Contact) -> MergeContact {
-    let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty());
+fn merge(contact: &Contact) -> MergeContact<&str> {
+    let some = |text| Some(text).filter(|text: &&str| !text.is_empty());
     MergeContact {
-        email: contact.address.clone(),
+        email: &contact.address,
         first_name: some(&contact.first_name),
         last_name: some(&contact.last_name),
         company: some(&contact.company),
