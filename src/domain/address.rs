@@ -323,6 +323,15 @@ mod tests {
         assert_eq!(hidden("550 5.1.1 no such user, dé"), "550 5.1.1 no such user, dé");
     }
 
+    #[test]
+    fn bytes_of_any_number_are_written_in_hexadecimal() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        for length in [0, 1, 15, 16, 17, 32, 256] {
+            let digits: String = bytes[..length].iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex(&bytes[..length]), digits);
+        }
+    }
+
     fn parsed(text: &str) -> Result<String, AddressError> {
         Address::parse(text).map(|address| address.to_string())
     }

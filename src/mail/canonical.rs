@@ -123,18 +123,19 @@ pub(super) fn body_hash(body: &[u8]) -> [u8; 32] {
 /// Where something begins, from `from` on, that the relaxed form does not keep as it is: a tab, white space before
 /// more of it or at a line's end, or half a line end.
 fn next_odd(body: &[u8], from: usize) -> Option<usize> {
-    const AT_ONCE: usize = 256;
     let odd = |a: u8, b: u8| {
         (a == b'\t') | ((a == b' ') & ((b == b' ') | (b == b'\t') | (b == b'\r'))) | ((a == b'\r') != (b == b'\n'))
     };
-    let mut at = from;
+    // The farther nothing is found, the more is looked at together.
+    let (mut at, mut ahead) = (from, 64);
     while at + 1 < body.len() {
         // The last of these is the first of the next.
-        let some = &body[at..body.len().min(at + AT_ONCE + 1)];
+        let some = &body[at..body.len().min(at + ahead + 1)];
         if any_pair(some, odd) {
             return some.windows(2).position(|pair| odd(pair[0], pair[1])).map(|found| at + found);
         }
-        at += AT_ONCE;
+        at += ahead;
+        ahead = (2 * ahead).min(2048);
     }
     None
 }

@@ -267,8 +267,8 @@ fn is_label(slug: &str) -> bool {
 }
 
 fn unsubscribe_url_ok(url: &str) -> bool {
-    let plain = url.len() <= 900
-        && url.bytes().all(|b| matches!(b, b'!'..=b'~') && !matches!(b, b'<' | b'>' | b'"' | b',' | b'\\'));
+    let sign_ok = |b| matches!(b, b'!'..=b'~') & (b != b'<') & (b != b'>') & (b != b'"') & (b != b',') & (b != b'\\');
+    let plain = url.len() <= 900 && url.bytes().fold(true, |all, b| all & sign_ok(b));
     let host_ok = match url.split_once("://") {
         Some(("https", rest)) => !rest.is_empty() && !rest.starts_with('/'),
         Some(("http", rest)) => is_loopback(rest),

@@ -444,6 +444,21 @@ mod tests {
     }
 
     #[test]
+    fn however_much_room_was_left_the_message_is_the_same() {
+        let signer = Signer::from_pem("news.example", "s1", Some(RSA_2048), Some(ED25519)).unwrap();
+        let message = b"From: a@news.example\r\nTo: b@x.example\r\nSubject: a\r\n b\r\n\r\nbody\r\n";
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        let whole = [&signer.sign(message, now)[..], message].concat();
+        assert_eq!(signer.usual_length(), 0);
+        for room in [0, 7, 4000, whole.len() - message.len()] {
+            let mut bytes = [&vec![b'x'; room][..], message].concat();
+            signer.sign_behind(room, &mut bytes, now);
+            assert_eq!(bytes, whole, "{room}");
+            assert_eq!(signer.usual_length(), whole.len() - message.len());
+        }
+    }
+
+    #[test]
     fn names_are_checked() {
         for (domain, selector) in [("news example", "s1"), ("news.example", "s1;"), ("", "s1"), ("news..example", "s")]
         {

@@ -154,7 +154,7 @@ fn the_html_part_says_the_same_and_escapes_what_people_are_called() {
 
 #[test]
 fn a_contact_of_whom_little_is_known_gets_a_whole_letter_too() {
-    let bare = MergeContact { email: "info@atelier.example".into(), ..MergeContact::default() };
+    let bare = MergeContact { email: "info@atelier.example".to_owned(), ..MergeContact::default() };
     let rendered = message(AUTUMN).render(&bare, &injected()).unwrap();
     assert_eq!(rendered.subject, "Votre CRM, bonjour");
     assert!(rendered.text.contains("\n\nBonjour à vous,\n\n1. vos contacts"), "{}", rendered.text);
@@ -171,7 +171,7 @@ fn the_campaign_of_the_manual_can_be_sent_and_its_bare_greeting_is_noticed() {
         finding.message(Lang::En).starts_with("Line 12, column 12: contact.first_name may be missing"),
         "{finding:?}"
     );
-    let bare = MergeContact { email: "info@atelier.example".into(), ..MergeContact::default() };
+    let bare = MergeContact { email: "info@atelier.example".to_owned(), ..MergeContact::default() };
     assert!(Message::new(frozen).unwrap().render(&bare, &injected()).unwrap().text.contains("Bonjour ,"));
     assert!(try_freeze(AUTUMN).unwrap().findings.iter().all(|f| f.level == Level::Warning));
 }

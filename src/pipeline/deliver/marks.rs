@@ -1,6 +1,6 @@
 //! What makes one message tracked: the addresses of its pixel and links, as far as they were decided.
 
-use super::prepare::Permit;
+use super::prepare::{Permit, link};
 use crate::{
     app::App,
     domain::{
@@ -31,24 +31,25 @@ impl Marks {
         base: &str,
         test: bool,
     ) -> Marks {
-        let token = |purpose, address| {
-            app.keys.tokens.sign(&Token {
+        let link_of = |page, purpose, address| {
+            let token = Token {
                 purpose,
                 address,
                 product: campaign.product.id as u32,
                 campaign: campaign.id as u32,
                 product_scope: false,
                 test,
-            })
+            };
+            link(app, base, page, &token)
         };
-        let pixel = |address| Some(format!("{base}/i/{}", token(Purpose::Open, address)));
+        let pixel = |address| Some(link_of("/i/", Purpose::Open, address));
         if campaign.file.kind == CampaignKind::Repermission {
             return Marks { pixel: None, click: None };
         }
         match permit.tracking {
             Tracking::Individual => {
                 let click = (!campaign.message.frozen().links.is_empty())
-                    .then(|| format!("{base}/l/{}/", token(Purpose::Click, contact.address_hash)));
+                    .then(|| link_of("/l/", Purpose::Click, contact.address_hash) + "/");
                 Marks { pixel: pixel(contact.address_hash), click }
             }
             Tracking::LastOpenDay => Marks { pixel: pixel(contact.address_hash), click: None },

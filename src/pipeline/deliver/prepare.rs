@@ -152,13 +152,7 @@ impl<'a> Draft<'a> {
         let theirs = token(app, campaign, contact, copy != Copy::Real);
         let base = app.config.public.url.as_deref().ok_or(PrepareError::NoPublicUrl)?;
         // A token of one purpose opens nothing else.
-        let link = |page: &str, purpose| {
-            let mut url = String::with_capacity(base.len() + page.len() + tokens::LENGTH);
-            url.push_str(base);
-            url.push_str(page);
-            app.keys.tokens.push(&mut url, &Token { purpose, ..theirs });
-            url
-        };
+        let link = |page, purpose| link(app, base, page, &Token { purpose, ..theirs });
         let unsubscribe_url = link("/o/", TokenPurpose::Unsubscribe);
         Ok(Draft {
             app,
@@ -278,6 +272,16 @@ fn message_id(token: &str, domain: &str) -> String {
     id.push('@');
     id.push_str(domain);
     id
+}
+
+/// What a token opens: a page under the address where links lead.
+pub(super) fn link(app: &App, base: &str, page: &str, token: &Token) -> String {
+    // One more, for what may stand behind it.
+    let mut url = String::with_capacity(base.len() + page.len() + tokens::LENGTH + 1);
+    url.push_str(base);
+    url.push_str(page);
+    app.keys.tokens.push(&mut url, token);
+    url
 }
 
 /// The token that a link ends with.
