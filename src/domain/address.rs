@@ -73,9 +73,9 @@ impl Address {
     }
 
     /// A text without this address, in whatever case it stands there.
-    pub fn hidden_in(&self, text: &str) -> String {
+    pub fn hidden_in(&self, text: String) -> String {
         if !text.contains('@') {
-            return text.to_owned();
+            return text;
         }
         let address = self.as_str().to_ascii_lowercase();
         let lower = text.to_ascii_lowercase();
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn an_address_is_hidden_in_a_text() {
         let address = Address::parse("Marie@example.net").unwrap();
-        let hidden = |text: &str| address.hidden_in(text);
+        let hidden = |text: &str| address.hidden_in(text.to_owned());
         assert_eq!(hidden("550 5.1.1 <MARIE@Example.net>: no marie@example.net here"), "550 5.1.1 <…>: no … here");
         assert_eq!(hidden("550 5.1.1 no such user, dé"), "550 5.1.1 no such user, dé");
     }

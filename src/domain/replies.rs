@@ -69,6 +69,15 @@ impl Reply {
         Reply { code, enhanced, text: text.to_owned() }
     }
 
+    /// As [`Reply::new`], of a text that is taken over; white space at its ends is not.
+    pub fn owned(code: u16, mut text: String) -> Reply {
+        let (enhanced, rest) = split_enhanced(&text);
+        let from = text.len() - rest.trim_start().len();
+        text.truncate(text.trim_end().len().max(from));
+        text.drain(..from);
+        Reply { code, enhanced, text }
+    }
+
     /// The codes without the words, fit for a log: `550 5.1.1`.
     pub fn codes(&self) -> String {
         match self.enhanced {
@@ -97,7 +106,11 @@ impl Reply {
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.codes())?;
-        if self.text.is_empty() { Ok(()) } else { write!(f, " {}", self.text) }
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        f.write_str(" ")?;
+        f.write_str(&self.text)
     }
 }
 

@@ -162,7 +162,7 @@ impl Post {
             // Before and after: what campaigns have ready is as much as they may offer at a time.
             self.take(&mut offers, queue);
             if !stopping {
-                self.gather(&mut inbox, &mut asks, &pace, out).await;
+                self.gather(&mut inbox, &mut asks, &pace, out);
             }
             self.take(&mut offers, queue);
             hear(&mut inbox, &mut asks);
@@ -191,7 +191,7 @@ impl Post {
     }
 
     /// Waits for more asks, as long as that holds up nobody.
-    async fn gather(&self, inbox: &mut mpsc::UnboundedReceiver<Ask>, asks: &mut Vec<Ask>, pace: &Pace, out: usize) {
+    fn gather(&self, inbox: &mut mpsc::UnboundedReceiver<Ask>, asks: &mut Vec<Ask>, pace: &Pace, out: usize) {
         hear(inbox, asks);
         let began = Instant::now();
         let (enough, longest) = pace.gather(asks.len(), out);
@@ -201,7 +201,8 @@ impl Post {
             if began.elapsed() >= HUNGER && (waits_already || asks.iter().any(is_hungry)) {
                 break;
             }
-            tokio::time::sleep(LOOK).await;
+            // The thread is its own: a timer of the runtime would wake another thread first, to be woken by it.
+            std::thread::sleep(LOOK);
             hear(inbox, asks);
         }
     }
@@ -305,7 +306,7 @@ impl Post {
 
     /// Stops the campaigns that must not go on, as soon as a refusal says so.
     async fn judge(&self, ended: &[Ended]) {
-        let grave = ended.iter().filter(|end| stops::is_grave(end.class)).map(|end| end.campaign_id);
+        let grave = ended.iter().filter(|end| stops::is_grave(end.class)).map(|end| end.campaign.id);
         for campaign in grave.collect::<std::collections::BTreeSet<i64>>() {
             if let Err(error) = stops::judge(&self.app, campaign).await {
                 // The worker looks again with its next beat.

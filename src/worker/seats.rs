@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -71,6 +71,7 @@ impl Seats {
                     server: Arc::clone(&server),
                     gate: gate.clone(),
                     stop: stop.clone(),
+                    told: Told::new(stop.clone()),
                     jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
                     next: VecDeque::new(),
                     each: SLOW,
@@ -98,6 +99,7 @@ struct Seat {
     server: Arc<Server>,
     gate: Gate,
     stop: watch::Receiver<bool>,
+    told: Told,
     jitter: SmallRng,
     /// The next jobs that may go, asked for ahead.
     next: VecDeque<oneshot::Receiver<Box<Job>>>,
@@ -110,6 +112,22 @@ struct Seat {
     carried: usize,
     /// Of these, by provider group, where a group limits them.
     carried_of: HashMap<String, u32>,
+}
+
+/// The word to stop, which a seat listens for as long as it lasts: to begin to with each message costs more.
+struct Told(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl Told {
+    fn new(mut stop: watch::Receiver<bool>) -> Told {
+        Told(Some(Box::pin(async move { stopped(&mut stop).await })))
+    }
+
+    async fn wait(&mut self) {
+        if let Some(word) = &mut self.0 {
+            word.await;
+            self.0 = None;
+        }
+    }
 }
 
 /// Why a seat waits for nothing more.
@@ -150,7 +168,7 @@ impl Seat {
         if let Some(refusal) = connection.too_large(&job.message) {
             return self.ended(&job, refusal);
         }
-        let mut begun = self.bounded(connection.begin(&job.envelope)).await;
+        let mut begun = self.bounded(pin!(connection.begin(&job.envelope))).await;
         loop {
             self.carry_one(&job);
             match begun.take() {
@@ -167,13 +185,13 @@ impl Seat {
             };
             let too_large = next.as_ref().and_then(|next| connection.too_large(&next.message));
             let Some(next) = self.unless_refused(next, too_large) else {
-                let outcome = self.bounded(connection.finish(&job.message)).await;
+                let outcome = self.bounded(pin!(connection.finish(&job.message))).await;
                 return self
                     .ended(&job, outcome.unwrap_or(SubmitOutcome::Unknown(SmtpError::Timeout("the final dot"))));
             };
             self.ask(1);
             let began = Instant::now();
-            let both = self.bounded(connection.finish_and_begin(&job.message, &next.envelope)).await;
+            let both = self.bounded(pin!(connection.finish_and_begin(&job.message, &next.envelope))).await;
             let Some((outcome, next_begun)) = both else {
                 // Nothing of the next was more than an envelope.
                 self.ended(&job, SubmitOutcome::Unknown(SmtpError::Timeout("the final dot")));
@@ -237,17 +255,15 @@ impl Seat {
         !job.turn.place.group().is_suspended(self.app.now().as_millisecond())
     }
 
-    /// What the server's conversation comes to; None when the worker must stop and it takes too long.
-    async fn bounded<T>(&self, talk: impl Future<Output = T>) -> Option<T> {
-        let mut stop = self.stop.clone();
-        let end = async {
-            stopped(&mut stop).await;
-            tokio::time::sleep(DRAIN).await;
-        };
+    /// What the server's conversation comes to; None when the worker must stop and it takes too long. Pinned by the
+    /// caller: a conversation is large, and would be copied on its way here.
+    async fn bounded<T>(&mut self, mut talk: Pin<&mut impl Future<Output = T>>) -> Option<T> {
         tokio::select! {
-            said = talk => Some(said),
-            () = end => None,
+            biased;
+            said = &mut talk => return Some(said),
+            () = self.told.wait() => {}
         }
+        timeout(DRAIN, talk).await.ok()
     }
 
     /// Until there is a connection: with the server away, messages wait unsubmitted. None: told to stop.
@@ -364,7 +380,7 @@ async fn first<T>(next: &mut VecDeque<oneshot::Receiver<T>>) -> Result<T, NoMore
 
 /// The server's words, without the address that they may repeat: they are written after an erasure too.
 fn kept(reply: &Reply, job: &Job) -> String {
-    job.envelope.to.hidden_in(&reply.to_string())
+    job.envelope.to.hidden_in(reply.to_string())
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub(super) struct Lines {
     pub code: u16,
     /// Without code and line end; invalid UTF-8 and control characters are replaced.
     pub texts: Vec<String>,
+    /// How many lines it has, its words kept or not.
+    count: usize,
 }
 
 /// Received bytes that may hold a whole reply, a part of one, or several.
@@ -50,18 +52,21 @@ impl ReplyBuffer {
         self.start == self.bytes.len() && self.partial.is_none()
     }
 
-    /// The next whole reply, if it is there.
-    pub fn take(&mut self) -> Result<Option<Lines>, ReplyError> {
+    /// The next whole reply, if it is there; without its words where its code is below `worded`.
+    pub fn take(&mut self, worded: u16) -> Result<Option<Lines>, ReplyError> {
         while let Some(line) = self.take_line()? {
             let (code, more, text) = parse_line(&self.bytes[line])?;
-            let reply = self.partial.get_or_insert_with(|| Lines { code, texts: Vec::new() });
+            let reply = self.partial.get_or_insert(Lines { code, texts: Vec::new(), count: 0 });
             if reply.code != code {
                 return Err(ReplyError::NotAReply);
             }
-            if reply.texts.len() == MAX_LINES {
+            if reply.count == MAX_LINES {
                 return Err(ReplyError::TooManyLines);
             }
-            reply.texts.push(text);
+            reply.count += 1;
+            if code >= worded {
+                reply.texts.push(tidy(text));
+            }
             if !more {
                 return Ok(self.partial.take());
             }
@@ -91,7 +96,7 @@ impl ReplyBuffer {
 }
 
 /// Code, whether more lines follow, text.
-fn parse_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
+fn parse_line(line: &[u8]) -> Result<(u16, bool, &[u8]), ReplyError> {
     let [a @ b'2'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] = line else {
         return Err(ReplyError::NotAReply);
     };
@@ -102,15 +107,26 @@ fn parse_line(line: &[u8]) -> Result<(u16, bool, String), ReplyError> {
         [b'-', text @ ..] => (true, text),
         _ => return Err(ReplyError::NotAReply),
     };
+    Ok((code, more, text))
+}
+
+/// Text without anything that is not to be shown.
+fn tidy(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let is_plain = text.bytes().all(|b| (b' '..=b'~').contains(&b));
-    let tidy = |text: &str| text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    Ok((code, more, if is_plain { text.into_owned() } else { tidy(&text) }))
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text.into_owned();
+    }
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl From<Lines> for Reply {
     /// Joins the lines with a space, keeping the enhanced code that begins the first once.
-    fn from(lines: Lines) -> Reply {
+    fn from(mut lines: Lines) -> Reply {
+        if let [only] = lines.texts.as_mut_slice()
+            && only.len() <= MAX_TEXT
+        {
+            return Reply::owned(lines.code, std::mem::take(only));
+        }
         let mut enhanced = None;
         let mut joined = String::new();
         for (i, line) in lines.texts.iter().enumerate() {
@@ -145,7 +161,7 @@ mod tests {
         let mut out = Vec::new();
         for chunk in chunks {
             buffer.bytes.extend_from_slice(chunk);
-            while let Some(lines) = buffer.take()? {
+            while let Some(lines) = buffer.take(0)? {
                 out.push(Reply::from(lines).to_string());
             }
         }
@@ -162,6 +178,19 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = text.chunks(1).collect();
         assert_eq!(replies(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn words_that_nobody_reads_are_left_out() {
+        let mut buffer = ReplyBuffer::default();
+        buffer.bytes.extend_from_slice(b"250-2.1.0 a\r\n250 2.1.0 b\r\n550 5.1.1 no\r\n");
+        let taken = buffer.take(400).unwrap().unwrap();
+        assert_eq!((taken.code, taken.texts.len()), (250, 0));
+        assert_eq!(buffer.take(400).unwrap().unwrap().texts, ["5.1.1 no"]);
+        assert!(buffer.is_empty());
+        let many = "250-x\r\n".repeat(101);
+        buffer.bytes.extend_from_slice(many.as_bytes());
+        assert_eq!(buffer.take(400), Err(ReplyError::TooManyLines));
     }
 
     #[test]

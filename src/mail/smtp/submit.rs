@@ -215,9 +215,8 @@ impl Connection {
         {
             return self.last_words().await.ok_or(unfinished.error);
         }
-        let lines = self.wire.read_lines(limit, name).await?;
         // Nobody reads the words of an envelope that is taken.
-        Ok(if lines.code < 400 { Reply::new(lines.code, "") } else { lines.into() })
+        Ok(self.wire.read(limit, name, REFUSAL).await?.into())
     }
 
     /// DATA was accepted without a recipient: a lone dot ends it, and its answer is a refusal (RFC 2920 section 3.1).
@@ -300,6 +299,8 @@ impl Envelope {
 }
 
 const DATA: &str = "DATA\r\n";
+/// The least code of a refusal.
+const REFUSAL: u16 = 400;
 /// Ends a message.
 const DOT: &[u8] = b".\r\n";
 

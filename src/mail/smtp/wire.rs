@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,11 +11,14 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::client::TlsStream;
 
 use super::reply::{Lines, ReplyBuffer, ReplyError};
+
+/// Received bytes are made room for, at least: the answers to a group of commands come together.
+const ROOM: usize = 1024;
 
 /// What went wrong on the way. Holds nothing that was sent or received.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,7 @@ pub(super) enum Stream {
 pub(super) struct Wire {
     pub stream: Stream,
     pub replies: ReplyBuffer,
+    alarm: Alarm,
 }
 
 /// A write that did not come to its end.
@@ -65,23 +69,29 @@ pub(super) struct Unfinished {
 
 impl Wire {
     pub fn new(stream: Stream) -> Wire {
-        Wire { stream, replies: ReplyBuffer::default() }
+        Wire { stream, replies: ReplyBuffer::default(), alarm: Alarm::default() }
     }
 
     /// The next reply, all of it within `limit`.
     pub async fn read_lines(&mut self, limit: Duration, answer_to: &'static str) -> Result<Lines, SmtpError> {
-        let deadline = Instant::now() + limit;
+        self.read(limit, answer_to, 0).await
+    }
+
+    /// The next reply, all of it within `limit`; without the words of one whose code is below `worded`.
+    pub async fn read(&mut self, limit: Duration, answer_to: &'static str, worded: u16) -> Result<Lines, SmtpError> {
+        let mut deadline = None;
         loop {
-            if let Some(reply) = self.replies.take()? {
+            if let Some(reply) = self.replies.take(worded)? {
                 return Ok(reply);
             }
-            let read = self.stream.read_buf(&mut self.replies.bytes);
-            match timeout_at(deadline, read).await {
-                Ok(Ok(0)) => return Err(SmtpError::Closed(answer_to)),
-                Ok(Ok(_)) => {}
-                Ok(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(SmtpError::Closed(answer_to)),
-                Ok(Err(e)) => return Err(e.into()),
-                Err(_) => return Err(SmtpError::Timeout(answer_to)),
+            self.replies.bytes.reserve(ROOM);
+            let read = self.alarm.within(limit, &mut deadline, self.stream.read_buf(&mut self.replies.bytes));
+            match read.await {
+                Some(Ok(0)) => return Err(SmtpError::Closed(answer_to)),
+                Some(Ok(_)) => {}
+                Some(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(SmtpError::Closed(answer_to)),
+                Some(Err(e)) => return Err(e.into()),
+                None => return Err(SmtpError::Timeout(answer_to)),
             }
         }
     }
@@ -100,20 +110,20 @@ impl Wire {
         let mut taken = 0;
         while pieces.iter().any(|piece| !piece.is_empty()) {
             let slices = pieces.map(IoSlice::new);
-            match timeout(limit, self.stream.write_vectored(&slices)).await {
-                Ok(Ok(0)) => return Err(Unfinished { taken, error: SmtpError::Closed("what was sent") }),
-                Ok(Ok(n)) => {
+            match self.alarm.within(limit, &mut None, self.stream.write_vectored(&slices)).await {
+                Some(Ok(0)) => return Err(Unfinished { taken, error: SmtpError::Closed("what was sent") }),
+                Some(Ok(n)) => {
                     taken += n;
                     skip(pieces, n);
                 }
-                Ok(Err(e)) => return Err(Unfinished { taken, error: e.into() }),
-                Err(_) => return Err(Unfinished { taken, error: SmtpError::Timeout("what was sent") }),
+                Some(Err(e)) => return Err(Unfinished { taken, error: e.into() }),
+                None => return Err(Unfinished { taken, error: SmtpError::Timeout("what was sent") }),
             }
         }
-        match timeout(limit, self.stream.flush()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(Unfinished { taken, error: e.into() }),
-            Err(_) => Err(Unfinished { taken, error: SmtpError::Timeout("what was sent") }),
+        match self.alarm.within(limit, &mut None, self.stream.flush()).await {
+            Some(Ok(())) => Ok(()),
+            Some(Err(e)) => Err(Unfinished { taken, error: e.into() }),
+            None => Err(Unfinished { taken, error: SmtpError::Timeout("what was sent") }),
         }
     }
 
@@ -125,6 +135,43 @@ impl Wire {
         let stream = &mut self.stream;
         let silent = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut probe).is_pending())).await;
         silent && self.replies.is_empty()
+    }
+}
+
+/// Rings when a wait has taken too long. Nearly every wait ends long before, and the next one follows: an alarm that
+/// is set for an earlier moment is left alone, and set anew if it rings too early.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// What `wait` comes to; None: not before the deadline, which is `limit` after the first time that it must be
+    /// waited for.
+    async fn within<T>(
+        &mut self,
+        limit: Duration,
+        deadline: &mut Option<Instant>,
+        wait: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut wait = pin!(wait);
+        poll_fn(|context| match wait.as_mut().poll(context) {
+            Poll::Ready(came) => Poll::Ready(Some(came)),
+            Poll::Pending => self.poll(*deadline.get_or_insert_with(|| Instant::now() + limit), context).map(|()| None),
+        })
+        .await
+    }
+
+    fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        while sleep.as_mut().poll(context).is_ready() {
+            if sleep.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            sleep.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }
 
@@ -183,5 +230,42 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A long time is waited for first, or a moment: each wait ends when it should.
+    #[tokio::test]
+    async fn an_alarm_rings_for_each_wait_at_its_own_time() {
+        let mut alarm = Alarm::default();
+        for millis in [60, 1, 20, 5, 80, 1] {
+            let began = Instant::now();
+            assert_eq!(alarm.within(Duration::from_secs(600), &mut None, ready(7)).await, Some(7));
+            let limit = Duration::from_millis(millis);
+            // One that is given up leaves the alarm set.
+            let given_up = alarm.within(limit, &mut None, pending::<()>());
+            assert!(timeout(Duration::ZERO, given_up).await.is_err());
+            assert_eq!(alarm.within(limit, &mut None, pending::<()>()).await, None);
+            let took = began.elapsed();
+            assert!(took >= limit && took < Duration::from_secs(5), "{took:?} of {limit:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_deadline_holds_for_all_of_a_wait() {
+        let (mut alarm, mut deadline, began) = (Alarm::default(), None, Instant::now());
+        let step = || tokio::time::sleep(Duration::from_millis(400));
+        let limit = Duration::from_secs(1);
+        assert!(alarm.within(limit, &mut deadline, step()).await.is_some());
+        assert!(alarm.within(limit, &mut deadline, step()).await.is_some());
+        assert!(alarm.within(limit, &mut deadline, step()).await.is_none());
+        assert!(began.elapsed() >= limit && began.elapsed() < Duration::from_millis(1200));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
     sync::Arc,
 };
 
@@ -37,16 +38,9 @@ use crate::{
 };
 
 /// What became of a submission, to be recorded.
-#[derive(Debug)]
 pub struct Ended {
-    /// Key of the campaign.
-    pub campaign_id: i64,
-    /// What it is.
-    pub kind: CampaignKind,
-    /// Slug of its product.
-    pub product: String,
-    /// The message carried the full notice of articles 13 and 14.
-    pub art14_notice: bool,
+    /// Its campaign.
+    pub campaign: Arc<Compiled>,
     /// Keyed hash of the address.
     pub address_hash: AddressHash,
     /// Its provider group.
@@ -57,6 +51,13 @@ pub struct Ended {
     pub pushed: Option<Pushed>,
     /// What the delivery becomes.
     pub outcome: deliveries::Outcome,
+}
+
+/// Debug output shows no person: it may reach a log.
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ended(campaign {}, contact {})", self.campaign.id, self.outcome.contact_id)
+    }
 }
 
 /// A provider that pushed back.
@@ -74,10 +75,7 @@ impl Ended {
     /// What became of `job`; `class` when the server refused it.
     pub fn of(job: &Job, class: Option<ReplyClass>, outcome: deliveries::Outcome) -> Ended {
         Ended {
-            campaign_id: job.campaign.id,
-            kind: job.campaign.file.kind,
-            product: job.campaign.file.product.clone(),
-            art14_notice: job.campaign.file.art14_notice,
+            campaign: Arc::clone(&job.campaign),
             address_hash: job.address_hash,
             group: Arc::clone(job.turn.place.group()),
             class,
@@ -115,7 +113,7 @@ pub async fn pass(
     let promised = if jobs.is_empty() { None } else { Some(press::settle(app).await?) };
     let mut tx = app.db.write().await?;
     let campaigns: BTreeSet<i64> =
-        jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign_id)).collect();
+        jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign.id)).collect();
     let (alive, states) = held(&mut tx, worker, campaigns).await?;
     record(app, &mut tx, worker, ended, &states, again).await?;
     let mut going: HashSet<(i64, i64)> = HashSet::new();
@@ -284,7 +282,7 @@ async fn record(
     let mut counted: HashSet<(i64, i64)> = HashSet::new();
     let mut by_campaign: BTreeMap<i64, Vec<&deliveries::Outcome>> = BTreeMap::new();
     for end in ended {
-        by_campaign.entry(end.campaign_id).or_default().push(&end.outcome);
+        by_campaign.entry(end.campaign.id).or_default().push(&end.outcome);
     }
     for (campaign, outcomes) in by_campaign {
         // What a commit whose answer was lost has recorded, it has counted.
@@ -302,7 +300,7 @@ async fn record(
             deliveries::cancel_deferred(tx, campaign, now.as_millisecond()).await?;
         }
     }
-    let fresh = ended.iter().filter(|end| !counted.contains(&(end.campaign_id, end.outcome.contact_id)));
+    let fresh = ended.iter().filter(|end| !counted.contains(&(end.campaign.id, end.outcome.contact_id)));
     outcomes::add(tx, worker, &count(fresh)).await?;
     for end in ended {
         if let (Some(pushed), Some(class)) = (&end.pushed, end.class) {
@@ -317,10 +315,10 @@ async fn record(
             let refusal = Refusal { reason: SuppressionReason::SoftLimit, ..hard_bounce(end, now) };
             suppress::refuse(tx, &app.keys.suppression, &refusal, now).await?;
         }
-        if end.outcome.state == DeliveryState::Accepted && end.kind == CampaignKind::Repermission {
-            facts::note_asked(tx, end.address_hash, &end.product, now.as_millisecond()).await?;
+        if end.outcome.state == DeliveryState::Accepted && end.campaign.file.kind == CampaignKind::Repermission {
+            facts::note_asked(tx, end.address_hash, &end.campaign.file.product, now.as_millisecond()).await?;
             // The person has been informed now, if they were not before (RP-3).
-            if end.art14_notice {
+            if end.campaign.file.art14_notice {
                 contacts::inform(tx, end.address_hash, now.as_millisecond()).await?;
             }
         }
@@ -336,7 +334,7 @@ fn count<'a>(ended: impl Iterator<Item = &'a Ended>) -> Vec<Counts> {
         if end.outcome.reply.is_empty() {
             continue;
         }
-        let sum = sums.entry((end.campaign_id, end.group.name())).or_default();
+        let sum = sums.entry((end.campaign.id, end.group.name())).or_default();
         sum.accepted += i64::from(end.outcome.state == DeliveryState::Accepted);
         sum.deferred += i64::from(end.outcome.state == DeliveryState::Deferred);
         sum.bounced += i64::from(end.outcome.state == DeliveryState::Bounced);
@@ -370,7 +368,7 @@ fn hard_bounce(end: &Ended, now: jiff::Timestamp) -> Refusal {
         reason: SuppressionReason::HardBounce,
         origin: Origin::Report,
         at: Some(now),
-        campaign_id: Some(end.campaign_id),
+        campaign_id: Some(end.campaign.id),
         note: String::new(),
     }
 }
