@@ -22,7 +22,7 @@ impl When {
     pub fn local_date(self, tz: &TimeZone) -> Date {
         match self {
             When::Date(date) => date,
-            When::Instant(instant) => instant.to_zoned(tz.clone()).date(),
+            When::Instant(instant) => tz.to_datetime(instant).date(),
         }
     }
 
@@ -37,7 +37,7 @@ impl When {
     /// Whether this lies after `now`: a date is compared with the local date of today (DATA-1).
     pub fn is_after(self, now: Timestamp, tz: &TimeZone) -> bool {
         match self {
-            When::Date(date) => date > now.to_zoned(tz.clone()).date(),
+            When::Date(date) => date > tz.to_datetime(now).date(),
             When::Instant(instant) => instant > now,
         }
     }

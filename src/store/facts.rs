@@ -141,25 +141,27 @@ pub struct Known<'a> {
 
 /// Reads anew what others may have written about these people since: suppressions, and when they were
 /// asked for permission. With equal [`Mark`]s that is everything that can have changed. Returns the
-/// present marks; who is missing is gone.
-pub async fn refresh(tx: &mut Tx, people: &mut [Known<'_>], product: &str) -> Result<HashMap<i64, Mark>> {
+/// present marks in their order; none: who is gone.
+pub async fn refresh(tx: &mut Tx, people: &mut [Known<'_>], product: &str) -> Result<Vec<Option<Mark>>> {
     let ids: Vec<i64> = people.iter().map(|known| known.contact_id).collect();
     let (sql, list) = (RECHECK.on(tx), super::json(&ids));
     let (json, has_domain, has_foreign): (String, bool, bool) =
         on!(tx, |c| sqlx::query_as(sql).bind(list).bind(product).fetch_one(c).await)?;
-    let rows: Vec<Rechecked> = super::rows(&json)?;
-    let rows: HashMap<i64, Rechecked> = rows.into_iter().map(|row| (row.0, row)).collect();
+    let mut rows: Vec<Rechecked> = super::rows(&json)?;
+    rows.sort_unstable_by_key(|row| row.0);
+    let row_of = |known: &Known| rows.binary_search_by_key(&known.contact_id, |row| row.0).ok().map(|at| &rows[at]);
     // Nearly nobody is: then there is nothing more to read.
-    let is_named = |known: &Known| rows.get(&known.contact_id).is_some_and(|row| row.4.0);
-    let concerned: Vec<_> = people.iter().filter(|known| has_domain || has_foreign || is_named(known)).collect();
-    let concerned: Vec<_> =
-        concerned.into_iter().map(|known| (known.address_hash, known.person.address.as_ref())).collect();
+    let is_named = |known: &Known| row_of(known).is_some_and(|row| row.4.0);
+    let concerned = people.iter().filter(|known| has_domain || has_foreign || is_named(known));
+    let concerned: Vec<_> = concerned.map(|known| (known.address_hash, known.person.address.as_ref())).collect();
     let refusals = Refusals::load(tx, &concerned, has_foreign).await?;
-    for known in people {
+    let marks = people.iter_mut().map(|known| {
+        let row = row_of(known);
         known.person.suppressions = refusals.of(known.address_hash, known.person.address.as_ref());
-        known.person.repermission_last_at = asked_at(rows.get(&known.contact_id).and_then(|row| row.3));
-    }
-    Ok(rows.into_iter().map(|(id, row)| (id, Mark { version: row.1, consents: row.2 })).collect())
+        known.person.repermission_last_at = asked_at(row.and_then(|row| row.3));
+        row.map(|row| Mark { version: row.1, consents: row.2 })
+    });
+    Ok(marks.collect())
 }
 
 /// The facts about each of `contacts`, in their order, as they bear on `product`.

@@ -171,9 +171,11 @@ impl Task {
                     for place in places {
                         let Some(job) = hand.next() else { break };
                         // Still in hand until it is handed in: told to stop, it is given back with the rest.
-                        tokio::select! {
-                            () = limit.until_ready() => {}
-                            () = stopped(&mut stop) => break,
+                        if limit.check().is_err() {
+                            tokio::select! {
+                                () = limit.until_ready() => {}
+                                () = stopped(&mut stop) => break,
+                            }
                         }
                         hand.forget(job.contact_id);
                         place.send(job);
@@ -246,6 +248,8 @@ impl Task {
 /// Until an instant; for ever when there is none.
 async fn until(at: Option<Instant>) {
     match at {
+        // What has come needs no timer.
+        Some(at) if at <= Instant::now() => {}
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }

@@ -28,27 +28,24 @@ pub(super) enum Standing {
 /// Derives the standing. Future events are ignored; at equal instants the refusal wins; after a
 /// refusal only a double opt-in counts; a pending one never replaces anything.
 pub(super) fn standing(case: &Case) -> Standing {
-    let known: Vec<&ConsentEvent> = case
-        .person
-        .consents
-        .iter()
-        .filter(|event| concerns(event, &case.terms.product) && event.at.is_none_or(|at| at <= case.now))
-        .collect();
+    let is_known =
+        |event: &&ConsentEvent| concerns(event, &case.terms.product) && event.at.is_none_or(|at| at <= case.now);
+    let known = || case.person.consents.iter().filter(is_known);
     // A refusal without an instant is after everything: nothing lifts it.
     let refused_at =
-        known.iter().filter(|event| event.state.is_refusal()).map(|event| event.at.unwrap_or(Timestamp::MAX)).max();
+        known().filter(|event| event.state.is_refusal()).map(|event| event.at.unwrap_or(Timestamp::MAX)).max();
     // A grant without an instant is before everything, and proves nothing.
-    let counts = |event: &&&ConsentEvent| {
+    let counts = |event: &&ConsentEvent| {
         event.state == ConsentState::Granted
             && refused_at.is_none_or(|refused| event.lifts() && event.at.is_some_and(|at| at > refused))
     };
-    let grants: Vec<_> = known.iter().filter(counts).collect();
-    let proves = |event: &&&&ConsentEvent| event.at.is_some() && case.regime.accepted_proofs.contains(&event.proof);
-    match grants.iter().max_by_key(|event| event.at) {
-        Some(_) if grants.iter().any(|event| proves(&event)) => Standing::Proven,
+    let grants = || known().filter(counts);
+    let proves = |event: &ConsentEvent| event.at.is_some() && case.regime.accepted_proofs.contains(&event.proof);
+    match grants().max_by_key(|event| event.at) {
+        Some(_) if grants().any(proves) => Standing::Proven,
         Some(latest) => Standing::Unproven(latest.proof),
         None if refused_at.is_some() => Standing::Refused,
-        None if known.iter().any(|event| event.state == ConsentState::Pending) => Standing::Pending,
+        None if known().any(|event| event.state == ConsentState::Pending) => Standing::Pending,
         None => Standing::Silent,
     }
 }

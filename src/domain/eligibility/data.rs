@@ -18,7 +18,7 @@ pub(super) fn open<'a>(
         return Err(Reason::DataInvalidDate);
     }
     let regime = regimes::find(&person.regime).ok_or(Reason::RegimeUnknown)?;
-    let today = now.to_zoned(rules.tz.clone()).date();
+    let today = rules.tz.to_datetime(now).date();
     Ok(Case { rules, terms, person, address, regime, now, today })
 }
 

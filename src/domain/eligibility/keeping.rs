@@ -21,7 +21,7 @@ use crate::domain::{
 /// (RP-5). A country without known rules has the retention of the European ones. Refusals outlive all of it.
 pub fn must_go(rules: &Rules, terms: &[Terms], person: &Person, now: Timestamp) -> Option<Reason> {
     let regime = regimes::find(&person.regime);
-    let today = now.to_zoned(rules.tz.clone()).date();
+    let today = rules.tz.to_datetime(now).date();
     let strict = regime.or_else(|| regimes::find("EU_DEFAULT"))?;
     let address = person.address.as_ref()?;
     let case = |terms| Case { rules, terms, person, address, regime: strict, now, today };

@@ -27,7 +27,7 @@ pub(super) fn of_the_inactive(case: &Case) -> Option<Ruling> {
 /// Whether a person has given no sign for more than so many months. Where no date is known there is
 /// nothing to count from.
 pub fn is_inactive(rules: &Rules, person: &Person, months: u32, now: Timestamp) -> bool {
-    let today = now.to_zoned(rules.tz.clone()).date();
+    let today = rules.tz.to_datetime(now).date();
     last_sign(rules, person, now).is_some_and(|last| today > add_months(last, months))
 }
 

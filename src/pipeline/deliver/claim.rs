@@ -1,7 +1,7 @@
 //! Claim: take deliveries whose turn it is, lane by lane, and judge each by what is known now.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Instant,
 };
@@ -15,7 +15,7 @@ use crate::{
     app::App,
     domain::{
         campaigns::{CampaignState, DeliveryState, TrackingRequest},
-        eligibility::{self, Outcome, Tracking},
+        eligibility::{self, Basis, Outcome, Tracking},
         limits::Limits,
     },
     pipeline::{compile::Compiled, press},
@@ -123,40 +123,49 @@ pub async fn judge(
     let mut tx = app.db.read().await?;
     let people = facts::read(&mut tx, &ids, &campaign.file.product).await?;
     drop(tx);
-    let mut judged = HashMap::with_capacity(people.len());
     let mut changes = Vec::new();
-    for read in people {
+    // Of each of them, in the order of their ids; none: blocked.
+    let mut decided: Vec<Option<(Basis, Tracking)>> = Vec::with_capacity(people.len());
+    for read in &people {
         let decision = eligibility::decide(&app.rules, &campaign.terms, &read.person, now);
-        match decision.outcome {
-            Outcome::Send(basis) => {
-                judged.insert(read.contact.id, (read, basis, decision.tracking));
-            }
+        decided.push(match decision.outcome {
+            Outcome::Send(basis) => Some((basis, decision.tracking)),
             Outcome::Block(reason) => {
                 let (contact_id, code) = (read.contact.id, reason.as_str());
                 changes.push(Changed { contact_id, state: DeliveryState::Blocked, code });
+                None
             }
-        }
+        });
     }
-    let blocked: HashSet<i64> = changes.iter().map(|change| change.contact_id).collect();
-    let gone = ids.iter().filter(|id| !judged.contains_key(id) && !blocked.contains(id));
+    let place = |id: &i64| people.binary_search_by_key(id, |read| read.contact.id).ok();
+    let may_go = |id: &i64| place(id).is_some_and(|at| decided[at].is_some());
+    let gone = ids.iter().filter(|id| place(id).is_none());
     changes.extend(gone.map(|id| Changed { contact_id: *id, state: DeliveryState::Cancelled, code: "" }));
     let is_tracked = campaign.terms.tracking != TrackingRequest::None;
     if is_tracked || !changes.is_empty() {
         let mut tx = app.db.write().await?;
         deliveries::change(&mut tx, campaign.id, worker, &changes, now.as_millisecond()).await?;
         if is_tracked {
-            let decided: Vec<(i64, Tracking)> = judged.iter().map(|(id, (.., tracking))| (*id, *tracking)).collect();
-            opens::decided(&mut tx, campaign.id, &decided).await?;
+            let going = people.iter().zip(&decided);
+            let going: Vec<(i64, Tracking)> =
+                going.filter_map(|(read, decided)| Some((read.contact.id, (*decided)?.1))).collect();
+            opens::decided(&mut tx, campaign.id, &going).await?;
         }
         // Counted as leaving, and does not.
-        let unused: Vec<_> = taken.iter().filter(|taken| !judged.contains_key(&taken.contact_id)).collect();
+        let unused: Vec<_> = taken.iter().filter(|taken| !may_go(&taken.contact_id)).collect();
         let unused: Vec<_> =
             unused.iter().map(|taken| (taken.turn.place.group().name(), taken.turn.claimed_at)).collect();
         permits::refund(&mut tx, app, &unused).await?;
         tx.commit().await?;
     }
+    // Both in the order of the ids: each is moved once.
+    taken.sort_by_key(|taken| taken.contact_id);
+    let mut people = people.into_iter().zip(decided).peekable();
     let claims = taken.drain(..).filter_map(|Unjudged { contact_id, attempts, turn }| {
-        let (facts::Read { contact, person, mark }, basis, tracking) = judged.remove(&contact_id)?;
+        while people.next_if(|(read, _)| read.contact.id < contact_id).is_some() {}
+        let (facts::Read { contact, person, mark }, decided) =
+            people.next_if(|(read, _)| read.contact.id == contact_id)?;
+        let (basis, tracking) = decided?;
         Some(Box::new(Claim { contact, person, mark, attempts, turn, basis, tracking }))
     });
     let mut claims: Vec<Box<Claim>> = claims.collect();

@@ -31,7 +31,8 @@ use crate::{
     store::{
         self, Tx, campaigns, contacts,
         deliveries::{self, Changed},
-        facts, groups,
+        facts::{self, Mark},
+        groups,
         outcomes::{self, Counts},
         suppressions, workers,
     },
@@ -116,7 +117,7 @@ pub async fn pass(
         jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign.id)).collect();
     let (alive, states) = held(&mut tx, worker, campaigns).await?;
     record(app, &mut tx, worker, ended, &states, again).await?;
-    let mut going: HashSet<(i64, i64)> = HashSet::new();
+    let mut going: Vec<(i64, i64)> = Vec::with_capacity(jobs.len());
     let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
     for job in jobs.iter_mut().filter(|_| alive) {
         by_campaign.entry(job.campaign.id).or_default().push(&mut **job);
@@ -127,8 +128,10 @@ pub async fn pass(
         going.extend(passed.into_iter().map(|contact| (campaign, contact)));
     }
     tx.commit().await?;
-    let verdict = |job: &Job| {
-        if going.contains(&(job.campaign.id, job.contact_id)) { Verdict::Go } else { Verdict::Stop }
+    going.sort_unstable();
+    let verdict = |job: &Job| match going.binary_search(&(job.campaign.id, job.contact_id)) {
+        Ok(_) => Verdict::Go,
+        Err(_) => Verdict::Stop,
     };
     let verdicts = jobs.iter().map(|job| verdict(job)).collect();
     // Whoever was told 200 from the journal since we looked was told before this moment: judge again.
@@ -178,9 +181,9 @@ async fn judge(
     }
     let present = read_again(tx, &campaign, jobs).await?;
     let (mut go, mut remake, mut changes) = (Vec::new(), Vec::new(), Vec::new());
-    for job in jobs.iter() {
+    for (job, is_present) in jobs.iter().zip(present) {
         let contact_id = job.contact_id;
-        if !present.contains(&contact_id) {
+        if !is_present {
             changes.push(Changed { contact_id, state: DeliveryState::Cancelled, code: "" });
             continue;
         }
@@ -202,36 +205,32 @@ async fn judge(
     deliveries::submitting(tx, campaign.id, worker, &go, millis).await
 }
 
-/// Brings what the jobs know of their people up to this moment, and returns who is still there. Only
-/// those whose own rows changed since the claim are read whole.
-async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> store::Result<HashSet<i64>> {
+/// Brings what the jobs know of their people up to this moment, and returns of each whether the person is still
+/// there. Only those whose own rows changed since the claim are read whole.
+async fn read_again(tx: &mut Tx, campaign: &Compiled, jobs: &mut [&mut Job]) -> store::Result<Vec<bool>> {
     let product = &campaign.file.product;
     let mut people: Vec<facts::Known> = jobs
         .iter_mut()
         .map(|job| facts::Known { contact_id: job.contact_id, address_hash: job.address_hash, person: &mut job.person })
         .collect();
     let marks = facts::refresh(tx, &mut people, product).await?;
-    let changed: Vec<i64> = jobs
-        .iter()
-        .filter(|job| marks.get(&job.contact_id).is_some_and(|mark| *mark != job.mark))
-        .map(|job| job.contact_id)
-        .collect();
-    let mut present: HashSet<i64> = marks.into_keys().collect();
+    let has_changed = |job: &Job, mark: &Option<Mark>| mark.is_some_and(|mark| mark != job.mark);
+    let changed: Vec<usize> = (0..jobs.len()).filter(|at| has_changed(jobs[*at], &marks[*at])).collect();
+    let mut present: Vec<bool> = marks.iter().map(Option::is_some).collect();
     if changed.is_empty() {
         return Ok(present);
     }
     tracing::debug!(campaign = campaign.id, people = changed.len(), "facts changed since the claim");
-    let contacts = contacts::by_ids(tx, &changed).await?;
-    changed.iter().filter(|id| !contacts.iter().any(|c| c.id == **id)).for_each(|id| {
-        present.remove(id);
-    });
-    let fresh = facts::of(tx, &contacts, product).await?;
-    for (contact, person) in contacts.into_iter().zip(fresh) {
-        let Some(job) = jobs.iter_mut().find(|job| job.contact_id == contact.id) else { continue };
-        if job.address_hash == contact.address_hash {
-            job.person = person;
-        } else {
-            present.remove(&contact.id);
+    let ids: Vec<i64> = changed.iter().map(|at| jobs[*at].contact_id).collect();
+    let contacts = contacts::by_ids(tx, &ids).await?;
+    let people = facts::of(tx, &contacts, product).await?;
+    let mut fresh: HashMap<i64, _> =
+        contacts.into_iter().zip(people).map(|(contact, person)| (contact.id, (contact, person))).collect();
+    for at in changed {
+        let job = &mut *jobs[at];
+        match fresh.remove(&job.contact_id) {
+            Some((contact, person)) if contact.address_hash == job.address_hash => job.person = person,
+            _ => present[at] = false,
         }
     }
     Ok(present)
