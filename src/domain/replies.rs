@@ -86,6 +86,17 @@ impl Reply {
         }
     }
 
+    /// The whole reply on one line, as a store keeps it: `550 5.1.1 user unknown`.
+    pub fn line(&self) -> String {
+        let mut line = self.codes();
+        if !self.text.is_empty() {
+            line.reserve_exact(1 + self.text.len());
+            line.push(' ');
+            line.push_str(&self.text);
+        }
+        line
+    }
+
     /// 2xx.
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
@@ -102,15 +113,10 @@ impl Reply {
     }
 }
 
-/// The whole reply on one line, as a store keeps it: `550 5.1.1 user unknown`.
+/// As [`Reply::line`].
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.codes())?;
-        if self.text.is_empty() {
-            return Ok(());
-        }
-        f.write_str(" ")?;
-        f.write_str(&self.text)
+        f.write_str(&self.line())
     }
 }
 

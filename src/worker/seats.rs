@@ -380,7 +380,7 @@ async fn first<T>(next: &mut VecDeque<oneshot::Receiver<T>>) -> Result<T, NoMore
 
 /// The server's words, without the address that they may repeat: they are written after an erasure too.
 fn kept(reply: &Reply, job: &Job) -> String {
-    job.envelope.to.hidden_in(reply.to_string())
+    job.envelope.to.hidden_in(reply.line())
 }
 
 #[cfg(test)]

@@ -158,14 +158,13 @@ pub async fn judge(
         permits::refund(&mut tx, app, &unused).await?;
         tx.commit().await?;
     }
-    // Both in the order of the ids: each is moved once.
+    // Both in the order of the ids: what is large is moved once.
     taken.sort_by_key(|taken| taken.contact_id);
-    let mut people = people.into_iter().zip(decided).peekable();
-    let claims = taken.drain(..).filter_map(|Unjudged { contact_id, attempts, turn }| {
-        while people.next_if(|(read, _)| read.contact.id < contact_id).is_some() {}
-        let (facts::Read { contact, person, mark }, decided) =
-            people.next_if(|(read, _)| read.contact.id == contact_id)?;
+    let mut taken = taken.drain(..).peekable();
+    let claims = people.into_iter().zip(decided).filter_map(|(facts::Read { contact, person, mark }, decided)| {
         let (basis, tracking) = decided?;
+        while taken.next_if(|taken| taken.contact_id < contact.id).is_some() {}
+        let Unjudged { attempts, turn, .. } = taken.next_if(|taken| taken.contact_id == contact.id)?;
         Some(Box::new(Claim { contact, person, mark, attempts, turn, basis, tracking }))
     });
     let mut claims: Vec<Box<Claim>> = claims.collect();
