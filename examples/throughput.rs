@@ -137,7 +137,7 @@ async fn measure(args: &Args) -> Result<serde_json::Value, String> {
         Engine::Postgres => Some(postgres::database("throughput").await.ok_or("PostgreSQL is needed")?),
     };
     let url = database.as_ref().map_or(format!("sqlite:{}/ouinon.db", folder.path().display()), |d| d.url.clone());
-    let (_sink, port) = tools.sink();
+    let (sink, port) = tools.sink();
     let (_relay, port) = if args.delay_ms > 0 { delayed(port, args.delay_ms) } else { (None, port) };
     let app = installation(folder.path(), &url, args).await;
     let file = campaign_file(&app, args).await;
@@ -145,9 +145,18 @@ async fn measure(args: &Args) -> Result<serde_json::Value, String> {
 
     let mut rounds = Vec::new();
     for round in 0..args.rounds {
+        let each = |micros: f64| micros / args.messages as f64;
+        let before = sink.cpu_micros();
         let source = tools.source(port, args.messages, bytes);
+        let between = sink.cpu_micros();
         let sent = campaign(&app, port, &file(&format!("round-{round}")), args.messages).await;
-        let round = Round { source, bare_rsa: if args.dkim == Dkim::Rsa { bare_rsa() } else { 0.0 }, ..sent };
+        let round = Round {
+            source,
+            sink: each(sink.cpu_micros() - between),
+            sink_of_source: each(between - before),
+            bare_rsa: if args.dkim == Dkim::Rsa { bare_rsa() } else { 0.0 },
+            ..sent
+        };
         if !args.json {
             let Round { rate, cpu, enqueued, source, .. } = round;
             println!(
@@ -174,6 +183,10 @@ struct Round {
     enqueued: f64,
     /// Messages a second of smtp-source.
     source: f64,
+    /// Microseconds of CPU that a message of ours costs smtp-sink.
+    sink: f64,
+    /// The same of a message of smtp-source.
+    sink_of_source: f64,
     /// Messages that a commit of the gate let through.
     together: f64,
     /// Milliseconds of such a commit, with all that is asked in it.
@@ -193,6 +206,9 @@ fn figures(args: &Args, rounds: &[Round], bytes: usize) -> serde_json::Value {
         "messages_per_commit": of(|r| r.together).round(),
         "gate_ms": hundredths(of(|r| r.gate_ms)),
         "smtp_source_per_second": of(|r| r.source).round(),
+        "sink_cpu_us_per_message": of(|r| r.sink).round(),
+        "sink_cpu_us_per_message_of_smtp_source": of(|r| r.sink_of_source).round(),
+        "sink_share_of_a_core": hundredths(of(|r| r.sink * r.rate / 1e6)),
         "enqueued_per_second": of(|r| r.enqueued).round(),
         "bytes_per_message": bytes,
     });
@@ -331,7 +347,7 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
 
     let server = Server::parse(&format!("smtp://127.0.0.1:{port}")).unwrap().greeted_as("client.example");
     let (stop, stopped) = watch::channel(false);
-    let (cpu, gate) = (cpu_micros(), app.meters.read());
+    let (cpu, gate) = (cpu_micros("self"), app.meters.read());
     let working = tokio::spawn(worker::run(app.clone(), server, stopped));
     // A worker looks every 200 ms what there is to do: that wait is not counted, the first claim is.
     let mut start = Instant::now();
@@ -342,7 +358,7 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
     while !is_ended(app, row.id).await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (took, cpu) = (start.elapsed(), cpu_micros() - cpu);
+    let (took, cpu) = (start.elapsed(), cpu_micros("self") - cpu);
     stop.send(true).unwrap();
     working.await.unwrap().unwrap();
     let mut tx = app.db.read().await.unwrap();
@@ -386,6 +402,12 @@ fn program(name: &str) -> Result<PathBuf, String> {
 
 /// A child that ends with this process.
 struct Running(Child);
+
+impl Running {
+    fn cpu_micros(&self) -> f64 {
+        cpu_micros(&self.0.id().to_string())
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -483,16 +505,16 @@ async fn relay(sink: u16, delay: Duration) {
 /// Microseconds of one RSA-2048 signature and nothing else.
 fn bare_rsa() -> f64 {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let (mut signature, start) = (vec![0; pair.public_modulus_len()], cpu_micros());
+    let (mut signature, start) = (vec![0; pair.public_modulus_len()], cpu_micros("self"));
     for i in 0..1500u32 {
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &i.to_be_bytes(), &mut signature).unwrap();
     }
-    (cpu_micros() - start) / 1500.0
+    (cpu_micros("self") - start) / 1500.0
 }
 
-/// Microseconds of CPU that this process has used.
-fn cpu_micros() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// Microseconds of CPU that a process has used: its number, or `self`.
+fn cpu_micros(process: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
     ticks * 10_000.0
