@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn what_a_thread_starts_interrupts_nobody_either_until_told_otherwise() {
         let policy = || thread_schedule_policy().unwrap();
-        let ours = move || std::thread::spawn(move || policy()).join().unwrap();
+        let ours = move || std::thread::spawn(policy).join().unwrap();
         let seen = std::thread::spawn(move || {
             let nice = rustix::process::getpriority_process(None).unwrap();
             interrupt_nobody();
