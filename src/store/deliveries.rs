@@ -3,7 +3,9 @@
 //! Every change names the state it starts from and the worker that holds the row, so that whoever
 //! comes late changes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod counts;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
@@ -14,6 +16,8 @@ use super::{
     on,
 };
 use crate::domain::{address::AddressHash, bounces::Past, campaigns::DeliveryState, contacts::Relationship};
+
+pub use counts::{Tally, accepted_series, accepted_since, tally, tracked};
 
 /// A decided recipient, to be written as a delivery.
 #[derive(Debug, Clone, Serialize)]
@@ -92,22 +96,6 @@ pub struct Changed {
     pub state: DeliveryState,
     /// Code of the reason.
     pub code: &'static str,
-}
-
-/// How many deliveries stand where, and why.
-#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Tally {
-    /// State.
-    #[sqlx(try_from = "String")]
-    pub state: DeliveryState,
-    /// Code of the basis or reason.
-    pub code: String,
-    /// Relationship with the sender.
-    pub relationship: String,
-    /// Group of mailbox providers.
-    pub provider_group: String,
-    /// How many.
-    pub n: i64,
 }
 
 /// A delivery that nobody knows the end of.
@@ -292,25 +280,9 @@ const JUST_LEFT: Sql = Sql::same(
 );
 const OF_PERSON: Sql =
     Sql::same("SELECT state, code, submitted_at FROM delivery WHERE campaign_id = $1 AND address_hash = $2");
-// SQLite groups by sorting, and keeps in memory what it sorts: a part of a campaign at a time.
-const PART_ENDS: Sql = Sql::twin(
-    "SELECT MAX(contact_id) FROM (SELECT contact_id FROM delivery WHERE campaign_id = $1 AND contact_id > $2
-     ORDER BY contact_id LIMIT 50000)",
-    "SELECT MAX(contact_id) FROM delivery WHERE campaign_id = $1 AND contact_id > $2",
-);
-const TALLY: Sql = Sql::same(
-    "SELECT state, code, relationship, provider_group, CAST(COUNT(*) AS BIGINT) AS n FROM delivery
-     WHERE campaign_id = $1 AND contact_id > $2 AND contact_id <= $3
-     GROUP BY state, code, relationship, provider_group",
-);
 const NEXT_ATTEMPT: Sql = Sql::twin(
     "SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred'",
     "SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'",
-);
-const ACCEPTED_SERIES: Sql = Sql::same(
-    "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
-     WHERE campaign_id = $1 AND contact_id > $3 AND contact_id <= $4 AND state = 'accepted' AND ended_at >= $2
-     GROUP BY minute",
 );
 // What says nothing of the mailbox, such as a block of the sender, neither counts nor begins the row anew.
 const PAST: Sql = Sql::same(
@@ -318,10 +290,6 @@ const PAST: Sql = Sql::same(
      WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1 AND address_hash = $2
      AND (state = 'accepted' OR state = 'bounced' AND bounce_class IN ('soft', 'full', 'unknown', 'hard'))
      AND ended_at IS NOT NULL ORDER BY ended_at DESC, campaign_id DESC LIMIT 50",
-);
-const ACCEPTED_SINCE: Sql = Sql::same(
-    "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
-     WHERE campaign_id = $1 AND state = 'accepted' AND ended_at > $2",
 );
 const UNKNOWN: Sql = Sql::twin(
     "SELECT d.contact_id, COALESCE(c.address, '') AS address, d.submitted_at FROM delivery d INDEXED BY delivery_unknown
@@ -335,11 +303,6 @@ const RESOLVE: Sql = Sql::same(
     "UPDATE delivery SET state = $3, ended_at = $4
      WHERE campaign_id = $1 AND address_hash = $2 AND state = 'unknown'",
 );
-const TRACKED: Sql = Sql::same(
-    "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
-     WHERE campaign_id = $1 AND state = 'accepted' AND tracking = 'individual'",
-);
-
 /// Writes a delivery for each, and returns how many were new: an address asked for once is not asked again.
 pub async fn enqueue(tx: &mut Tx, campaign: i64, rows: &[Decided], now: i64) -> Result<u64> {
     if rows.is_empty() {
@@ -507,46 +470,10 @@ pub async fn of_person(tx: &mut Tx, campaign: i64, hash: AddressHash) -> Result<
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(hash.0.as_slice()).fetch_optional(c).await)
 }
 
-/// How many deliveries of a campaign stand where. Their sum is what was asked.
-pub async fn tally(tx: &mut Tx, campaign: i64) -> Result<Vec<Tally>> {
-    let (sql, mut sums) = (TALLY.on(tx), BTreeMap::new());
-    for (from, to) in parts(tx, campaign).await? {
-        let part: Vec<Tally> = on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(from).bind(to).fetch_all(c).await)?;
-        for Tally { state, code, relationship, provider_group, n } in part {
-            *sums.entry((state, code, relationship, provider_group)).or_default() += n;
-        }
-    }
-    let line =
-        |((state, code, relationship, provider_group), n)| Tally { state, code, relationship, provider_group, n };
-    Ok(sums.into_iter().map(line).collect())
-}
-
-/// The contacts of a campaign in parts: behind which each begins, and with which it ends.
-async fn parts(tx: &mut Tx, campaign: i64) -> Result<Vec<(i64, i64)>> {
-    let (sql, mut parts, mut from) = (PART_ENDS.on(tx), Vec::new(), i64::MIN);
-    loop {
-        let to: Option<i64> = on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(from).fetch_one(c).await)?;
-        let Some(to) = to else { return Ok(parts) };
-        parts.push((from, to));
-        from = to;
-    }
-}
-
 /// When the next deferred delivery is due, in milliseconds.
 pub async fn next_attempt(tx: &mut Tx, campaign: i64) -> Result<Option<i64>> {
     let sql = NEXT_ATTEMPT.on(tx);
     on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
-}
-
-/// Accepted messages per minute since `start`: minute, messages.
-pub async fn accepted_series(tx: &mut Tx, campaign: i64, start: i64) -> Result<Vec<(i64, i64)>> {
-    let (sql, mut series) = (ACCEPTED_SERIES.on(tx), BTreeMap::new());
-    for (from, to) in parts(tx, campaign).await? {
-        let part: Vec<(i64, i64)> =
-            on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(start).bind(from).bind(to).fetch_all(c).await)?;
-        part.into_iter().for_each(|(minute, n)| *series.entry(minute).or_default() += n);
-    }
-    Ok(series.into_iter().collect())
 }
 
 /// What became of the last messages to a contact at this address, the newest first.
@@ -555,12 +482,6 @@ pub async fn past(tx: &mut Tx, contact: i64, hash: AddressHash) -> Result<Vec<Pa
     let rows: Vec<(i64, i64, bool)> =
         on!(tx, |c| sqlx::query_as(sql).bind(contact).bind(hash.0.as_slice()).fetch_all(c).await)?;
     Ok(rows.into_iter().map(|(campaign, at, soft)| Past { campaign, at, soft }).collect())
-}
-
-/// How many messages were accepted after `instant`.
-pub async fn accepted_since(tx: &mut Tx, campaign: i64, instant: i64) -> Result<i64> {
-    let sql = ACCEPTED_SINCE.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(instant).fetch_one(c).await)
 }
 
 /// The first `limit` deliveries that nobody knows the end of.
@@ -581,10 +502,4 @@ pub async fn resolve(tx: &mut Tx, campaign: i64, person: AddressHash, to: Delive
         .execute(c)
         .await
         .map(|done| done.rows_affected() == 1))
-}
-
-/// How many accepted messages carry individual tracking: the base of the opens.
-pub async fn tracked(tx: &mut Tx, campaign: i64) -> Result<i64> {
-    let sql = TRACKED.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
 }
