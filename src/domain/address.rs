@@ -47,16 +47,7 @@ impl Address {
         if local.is_empty() {
             return Err(AddressError::Shape);
         }
-        // ASCII is in its normal form already, but for its case.
-        if trimmed.is_ascii() {
-            let (text, at) = (trimmed.to_ascii_lowercase(), local.len());
-            check_local(&text[..at])?;
-            let domain = &text[at + 1..];
-            if !has_a_label(domain) {
-                let is_domain = domain.contains('.') && are_labels(domain);
-                return is_domain.then_some(Address { text, at }).ok_or(AddressError::Domain);
-            }
-        }
+        // ASCII is in its normal form already.
         let local = match local.is_ascii() {
             true => local.to_ascii_lowercase(),
             false => local.nfc().collect::<String>().to_lowercase().nfc().collect(),
@@ -135,30 +126,20 @@ pub fn normalise_labels(domain: &str) -> Option<String> {
     };
     // ASCII names need no IDNA, but what claims to be an A-label must be one. IDNA's own limit on
     // the whole length is shorter than DATA-1's, and its ban of "--" in third place hits real names.
-    let ascii = if lower.is_ascii() && !has_a_label(&lower) {
+    let ascii = if lower.is_ascii() && !lower.split('.').any(|label| label.starts_with("xn--")) {
         lower
     } else {
         let uts46 = Uts46::new();
         let ascii = uts46.to_ascii(lower.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore);
         ascii.ok()?.into_owned()
     };
-    are_labels(&ascii).then_some(ascii)
-}
-
-/// A label claims to be an A-label.
-fn has_a_label(lower: &str) -> bool {
-    lower.split('.').any(|label| label.starts_with("xn--"))
-}
-
-/// LDH labels of at most 63 octets, 255 in all.
-fn are_labels(ascii: &str) -> bool {
     let label_ok = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    ascii.len() <= 255 && ascii.split('.').all(label_ok)
+    (ascii.len() <= 255 && ascii.split('.').all(label_ok)).then_some(ascii)
 }
 
 fn check_local(local: &str) -> Result<(), AddressError> {

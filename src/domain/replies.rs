@@ -69,15 +69,6 @@ impl Reply {
         Reply { code, enhanced, text: text.to_owned() }
     }
 
-    /// As [`Reply::new`], of a text that is taken over; white space at its ends is not.
-    pub fn owned(code: u16, mut text: String) -> Reply {
-        let (enhanced, rest) = split_enhanced(&text);
-        let from = text.len() - rest.trim_start().len();
-        text.truncate(text.trim_end().len().max(from));
-        text.drain(..from);
-        Reply { code, enhanced, text }
-    }
-
     /// The codes without the words, fit for a log: `550 5.1.1`.
     pub fn codes(&self) -> String {
         match self.enhanced {

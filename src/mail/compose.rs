@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use jiff::{Timestamp, civil::Weekday, tz::Offset};
+use jiff::{Timestamp, fmt::rfc2822};
 use sha2::{Digest, Sha256};
 
 use super::{
-    headers::{HeaderError, of_atoms_and, push_mailbox, push_phrase, push_pieces, push_text, push_words},
+    headers::{HeaderError, of_atoms_and, push_mailbox, push_phrase, push_text, push_word, push_words},
     quoted,
 };
 use crate::domain::{
@@ -128,7 +128,7 @@ pub fn compose_into(mut out: Vec<u8>, parts: &Parts) -> Result<Vec<u8>, ComposeE
     if let Some(reply_to) = parts.reply_to {
         push_mailbox(&mut out, "Reply-To", reply_to.name, reply_to.address)?;
     }
-    push_date(&mut out, parts.date);
+    push_all(&mut out, &["Date: ", &date(parts.date), "\r\n"]);
     check_message_id(parts.message_id)?;
     push_all(&mut out, &["Message-ID: <", parts.message_id, ">\r\n"]);
     push_text(&mut out, "Subject", parts.subject)?;
@@ -155,7 +155,7 @@ fn push_list(out: &mut Vec<u8>, list: List, domain: &str) -> Result<(), ComposeE
     }
     push_phrase(out, "List-Id", Some(list.name), [list.slug, ".", domain])?;
     match list.unsubscribe_mailto {
-        None => push_pieces(out, "List-Unsubscribe", &[&["<", list.unsubscribe_url, ">"]])?,
+        None => push_word(out, "List-Unsubscribe", &["<", list.unsubscribe_url, ">"])?,
         Some(uri) => push_words(out, "List-Unsubscribe", &format!("<{}>, <{uri}>", list.unsubscribe_url))?,
     }
     push_all(out, &["List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nPrecedence: bulk\r\n"]);
@@ -224,31 +224,10 @@ fn boundary(message_id: &str) -> String {
     boundary
 }
 
-/// `Date: Sat, 21 Nov 2026 12:00:00 +0000`: every instant that jiff knows from the year 0 on has four digits.
-fn push_date(out: &mut Vec<u8>, date: Timestamp) {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let utc = Offset::UTC.to_datetime(date);
-    let weekday = match utc.weekday() {
-        Weekday::Monday => "Mon",
-        Weekday::Tuesday => "Tue",
-        Weekday::Wednesday => "Wed",
-        Weekday::Thursday => "Thu",
-        Weekday::Friday => "Fri",
-        Weekday::Saturday => "Sat",
-        Weekday::Sunday => "Sun",
-    };
-    let month = MONTHS[usize::from(utc.month().unsigned_abs()) - 1];
-    let digit = |number: u16| b'0' + (number % 10) as u8;
-    let two = |number: i8| [digit(u16::from(number.unsigned_abs()) / 10), digit(number.unsigned_abs().into())];
-    let year = utc.year().unsigned_abs();
-    push_all(out, &["Date: ", weekday, ", "]);
-    // A day of one digit stands alone.
-    out.extend_from_slice(&two(utc.day())[usize::from(utc.day() < 10)..]);
-    push_all(out, &[" ", month, " "]);
-    out.extend([digit(year / 1000), digit(year / 100), digit(year / 10), digit(year), b' ']);
-    let [[h, hh], [m, mm], [s, ss]] = [two(utc.hour()), two(utc.minute()), two(utc.second())];
-    out.extend([h, hh, b':', m, mm, b':', s, ss]);
-    push_all(out, &[" +0000\r\n"]);
+fn date(date: Timestamp) -> String {
+    let printer = rfc2822::DateTimePrinter::new();
+    let utc = date.to_zoned(jiff::tz::TimeZone::UTC);
+    printer.zoned_to_string(&utc).expect("years of a message have four digits")
 }
 
 fn check_message_id(id: &str) -> Result<(), ComposeError> {

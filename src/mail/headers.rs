@@ -48,16 +48,14 @@ pub(super) fn push_words(out: &mut Vec<u8>, name: &'static str, value: &str) -> 
     Ok(())
 }
 
-/// Words of ASCII that must stay as they are, each in pieces and without spaces.
-pub(super) fn push_pieces(out: &mut Vec<u8>, name: &'static str, words: &[&[&str]]) -> Result<(), HeaderError> {
-    for word in words {
-        word.iter().try_for_each(|piece| checked(name, piece).map(drop))?;
-        if word.iter().map(|piece| piece.len()).sum::<usize>() > WORD {
-            return Err(HeaderError::TooLong(name));
-        }
+/// A word of ASCII that must stay as it is, in pieces and without spaces.
+pub(super) fn push_word(out: &mut Vec<u8>, name: &'static str, pieces: &[&str]) -> Result<(), HeaderError> {
+    pieces.iter().try_for_each(|piece| checked(name, piece).map(drop))?;
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > WORD {
+        return Err(HeaderError::TooLong(name));
     }
     let mut line = Line::begin(out, name);
-    words.iter().for_each(|word| line.push_word(word));
+    line.push_word(pieces);
     line.end();
     Ok(())
 }
@@ -253,7 +251,7 @@ mod tests {
             assert_eq!(push_text(&mut out, "Subject", bad), Err(HeaderError::LineBreak("Subject")));
             assert_eq!(push_phrase(&mut out, "From", Some(bad), ["x", "", ""]), Err(HeaderError::LineBreak("From")));
             assert_eq!(push_phrase(&mut out, "From", None, ["x", bad, ""]), Err(HeaderError::LineBreak("From")));
-            assert_eq!(push_pieces(&mut out, "To", &[&["x"], &["y", bad]]), Err(HeaderError::LineBreak("To")));
+            assert_eq!(push_word(&mut out, "To", &["x", bad]), Err(HeaderError::LineBreak("To")));
             assert_eq!(push_words(&mut out, "List-Id", bad), Err(HeaderError::LineBreak("List-Id")));
             assert!(out.is_empty());
         }

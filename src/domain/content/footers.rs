@@ -12,7 +12,7 @@ use crate::domain::{
     contacts::SourceKind,
     eligibility::Basis,
     lang::Lang,
-    templates::{Lines, Print, Sheet, Transfer, push_encoded_html},
+    templates::{Filled, Lines, Print, RenderError, Sheet, Transfer, push_encoded_html},
 };
 
 /// So many different footers are kept; with more of them all are made anew.
@@ -178,8 +178,8 @@ impl Footer<'_> {
     }
 
     /// As text, tidy and encoded.
-    pub(super) fn push_encoded_text(&self, out: &mut String) {
-        self.parts.lines.push(out, |n| Print::Text(self.link(*n).into()));
+    pub(super) fn encoded_text(&self) -> Result<Filled<'_>, RenderError> {
+        self.parts.lines.fill(|n| Print::Text(self.link(*n).into()), |_| None)
     }
 
     fn link(&self, n: usize) -> &str {

@@ -35,10 +35,7 @@ use super::{
     eligibility::Basis,
     lang::Lang,
     merge::MergeContact,
-    templates::{
-        self, Encoded, Engine, Escape, Filled, Lines, MAX_OUTPUT_BYTES, MAX_VALUE_CHARS, Print, RenderError, Sheet,
-        Transfer,
-    },
+    templates::{self, Encoded, Engine, Escape, Filled, Lines, MAX_VALUE_CHARS, Print, RenderError, Sheet, Transfer},
 };
 
 /// On whose behalf we write, as configured (FR-4, GD-3, US-2, CA-5).
@@ -362,13 +359,11 @@ impl Message {
             }))
         };
         let mut subject = String::with_capacity(128);
-        sheets.subject.push(&mut subject, |field| value(field, ""));
-        if subject.len() > MAX_OUTPUT_BYTES {
-            return Err(RenderError::TooLong);
-        }
+        sheets.subject.write(&mut subject, |field| value(field, ""))?;
         let subject = clean_subject(subject, injected.test)?;
-        let (html_footer, text_footer) =
-            (|out: &mut String| footer.push_html(out), |out: &mut String| footer.push_encoded_text(out));
+        let footer_lines = footer.encoded_text()?;
+        let html_footer = |out: &mut String| footer.push_html(out);
+        let text_footer = |out: &mut String| footer_lines.pieces().for_each(|piece| out.push_str(piece));
         let html = sheets.html.fill(|field| match field {
             Field::Banner => Print::Safe(footer::banner_html(injected.test, lang).into()),
             Field::Footer => Print::Encoded(&html_footer),

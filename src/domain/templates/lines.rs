@@ -1,7 +1,7 @@
 //! The text part by its lines: those that say the same to everybody are tidied and encoded once.
 
 use super::{
-    MAX_OUTPUT_BYTES, RenderError, Transfer,
+    RenderError, Transfer,
     sheet::{Filled, Part, Print, Room, Sheet},
 };
 
@@ -86,115 +86,55 @@ impl<F> Lines<F> {
         value: impl Fn(&F) -> Print<'v>,
         ready: impl Fn(&F) -> Option<&'v dyn Fn(&mut String)>,
     ) -> Result<Filled<'_>, RenderError> {
-        let mut filled = self.room.of_pieces(2 * self.lines.len());
-        let longest = self.write(&mut filled, value, ready);
-        self.room.note(&filled);
-        if longest > MAX_OUTPUT_BYTES { Err(RenderError::TooLong) } else { filled.within_limit() }
-    }
-
-    /// The same, behind what `out` says already, and however long.
-    pub fn push<'v>(&self, out: &mut String, value: impl Fn(&F) -> Print<'v>) {
-        let start = out.len();
-        self.write(&mut Behind { out, start }, value, |_| None);
-    }
-
-    /// Gives the length of the longest line that was merged, before it was tidied.
-    fn write<'s, 'v>(
-        &'s self,
-        out: &mut impl Sink<'s>,
-        value: impl Fn(&F) -> Print<'v>,
-        ready: impl Fn(&F) -> Option<&'v dyn Fn(&mut String)>,
-    ) -> usize {
-        let mut out = Tidy { out, blank: false };
-        let (mut merged, mut longest) = (String::with_capacity(256), 0);
+        let mut out = Tidy { filled: self.room.of_pieces(2 * self.lines.len()), blank: false };
+        let mut merged = String::with_capacity(256);
         for line in &self.lines {
             match line {
                 Line::Blank => out.blank = true,
-                Line::Words(words) => out.begin(&self.blank).words(words),
+                Line::Words(words) => out.begin(&self.blank).push_words(words),
                 Line::Merged(sheet) => match sheet.alone().and_then(&ready) {
-                    Some(write) => out.begin(&self.blank).merged(write),
+                    Some(write) => out.begin(&self.blank).push_merged(write),
                     None => {
                         merged.clear();
-                        sheet.push(&mut merged, &value);
-                        longest = longest.max(merged.len());
+                        sheet.write(&mut merged, &value)?;
                         merged.push('\n');
                         merged.split_inclusive('\n').for_each(|line| self.say_line(&mut out, line));
                     }
                 },
             }
         }
-        if out.out.is_empty() {
-            out.out.words(&self.blank);
+        if out.filled.is_empty() {
+            out.filled.push_words(&self.blank);
         }
-        longest
+        self.room.note(&out.filled);
+        out.filled.within_limit()
     }
 
     /// `line` has its end.
-    fn say_line<'s, S: Sink<'s>>(&'s self, out: &mut Tidy<'_, S>, line: &str) {
+    fn say_line<'s>(&'s self, out: &mut Tidy<'s>, line: &str) {
         let tidy = line.trim_end();
         if tidy.is_empty() {
             out.blank = true;
         } else if tidy.len() + 1 == line.len() {
-            out.begin(&self.blank).merged(|out| (self.transfer)(out, line));
+            out.begin(&self.blank).push_merged(|out| (self.transfer)(out, line));
         } else {
-            out.begin(&self.blank).merged(|out| (self.transfer)(out, &[tidy, "\n"].concat()));
+            out.begin(&self.blank).push_merged(|out| (self.transfer)(out, &[tidy, "\n"].concat()));
         }
     }
 }
 
-/// What lines are written to.
-trait Sink<'s> {
-    fn words(&mut self, words: &'s str);
-    fn merged(&mut self, write: impl FnOnce(&mut String));
-    fn is_empty(&self) -> bool;
-}
-
-impl<'s> Sink<'s> for Filled<'s> {
-    fn words(&mut self, words: &'s str) {
-        self.push_words(words);
-    }
-
-    fn merged(&mut self, write: impl FnOnce(&mut String)) {
-        self.push_merged(write);
-    }
-
-    fn is_empty(&self) -> bool {
-        Filled::is_empty(self)
-    }
-}
-
-/// Behind what a text says already.
-struct Behind<'o> {
-    out: &'o mut String,
-    start: usize,
-}
-
-impl<'s> Sink<'s> for Behind<'_> {
-    fn words(&mut self, words: &'s str) {
-        self.out.push_str(words);
-    }
-
-    fn merged(&mut self, write: impl FnOnce(&mut String)) {
-        write(self.out);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.out.len() == self.start
-    }
-}
-
-struct Tidy<'o, S> {
-    out: &'o mut S,
+struct Tidy<'s> {
+    filled: Filled<'s>,
     /// Blank lines stand before what comes next.
     blank: bool,
 }
 
-impl<'s, S: Sink<'s>> Tidy<'_, S> {
+impl<'s> Tidy<'s> {
     /// Where the next line is written.
-    fn begin(&mut self, blank: &'s str) -> &mut S {
-        if std::mem::take(&mut self.blank) && !self.out.is_empty() {
-            self.out.words(blank);
+    fn begin(&mut self, blank: &'s str) -> &mut Filled<'s> {
+        if std::mem::take(&mut self.blank) && !self.filled.is_empty() {
+            self.filled.push_words(blank);
         }
-        self.out
+        &mut self.filled
     }
 }

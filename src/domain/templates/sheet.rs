@@ -151,8 +151,8 @@ impl<F> Sheet<F> {
         filled.within_limit()
     }
 
-    /// Its text, filled, behind what `out` says already.
-    pub fn push<'v>(&self, out: &mut String, value: impl Fn(&F) -> Print<'v>) {
+    /// Its text, filled, into `out`, which is empty.
+    pub fn write<'v>(&self, out: &mut String, value: impl Fn(&F) -> Print<'v>) -> Result<(), RenderError> {
         let mut scratch = String::new();
         for part in &self.parts {
             match part {
@@ -162,6 +162,7 @@ impl<F> Sheet<F> {
                 }
             }
         }
+        if out.len() > MAX_OUTPUT_BYTES { Err(RenderError::TooLong) } else { Ok(()) }
     }
 
     fn push_value(&self, out: &mut String, value: Print<'_>, fallback: Option<&str>, scratch: &mut String) {

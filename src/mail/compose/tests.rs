@@ -101,13 +101,12 @@ fn a_campaign_message_has_the_header_block_of_the_rules() {
 
 #[test]
 fn a_date_is_written_as_others_write_it() {
-    let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
-    for second in (0..4_000_000_000).step_by(86_400 * 11 + 3_605).chain([0, 951_782_399, 951_782_400, 1_798_761_599]) {
-        let date = Timestamp::from_second(second).unwrap();
-        let mut out = Vec::new();
-        push_date(&mut out, date);
-        let expected = printer.zoned_to_string(&date.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
-        assert_eq!(String::from_utf8(out).unwrap(), format!("Date: {expected}\r\n"));
+    for (second, written) in [
+        (0, "Thu, 1 Jan 1970 00:00:00 +0000"),
+        (951_782_400, "Tue, 29 Feb 2000 00:00:00 +0000"),
+        (1_798_761_599, "Thu, 31 Dec 2026 23:59:59 +0000"),
+    ] {
+        assert_eq!(date(Timestamp::from_second(second).unwrap()), written);
     }
 }
 

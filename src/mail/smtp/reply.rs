@@ -121,12 +121,7 @@ fn tidy(text: &[u8]) -> String {
 
 impl From<Lines> for Reply {
     /// Joins the lines with a space, keeping the enhanced code that begins the first once.
-    fn from(mut lines: Lines) -> Reply {
-        if let [only] = lines.texts.as_mut_slice()
-            && only.len() <= MAX_TEXT
-        {
-            return Reply::owned(lines.code, std::mem::take(only));
-        }
+    fn from(lines: Lines) -> Reply {
         let mut enhanced = None;
         let mut joined = String::new();
         for (i, line) in lines.texts.iter().enumerate() {
