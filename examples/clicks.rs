@@ -304,7 +304,9 @@ async fn installation(folder: &Path, url: &str, people: usize) -> App {
     }
     // As both engines do by themselves, some time after tables have grown.
     match &app.db {
-        ouinon::store::Db::Lite { writer, .. } => sqlx::query("ANALYZE").execute(writer).await.map(|_| ()),
+        ouinon::store::Db::Lite { writer, .. } => {
+            sqlx::query("ANALYZE").execute(&mut *writer.hold().await.unwrap()).await.map(|_| ())
+        }
         ouinon::store::Db::Pg(pool) => sqlx::query("ANALYZE").execute(pool).await.map(|_| ()),
     }
     .unwrap();

@@ -39,8 +39,14 @@ use ouinon::{
         eligibility::Basis,
     },
     mail::{dkim::SigningKeys, smtp::Server},
-    pipeline::{campaigns as acts, compile::Compiled, deliver::prepare, enqueue, exchangers::Exchangers},
-    store::{campaigns, contacts, deliveries, products},
+    pipeline::{
+        campaigns as acts,
+        compile::Compiled,
+        deliver::{permits, prepare},
+        enqueue,
+        exchangers::Exchangers,
+    },
+    store::{Db, campaigns, contacts, deliveries, products},
     worker,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -377,9 +383,14 @@ async fn campaign(app: &App, port: u16, source: &str, messages: usize) -> Round 
     }
 }
 
+/// Whether a claim has counted anything against the campaign's pace.
 async fn is_begun(app: &App, campaign: i64) -> bool {
-    let mut tx = app.db.read().await.unwrap();
-    deliveries::in_hand(&mut tx, campaign).await.unwrap() || !deliveries::is_open(&mut tx, campaign).await.unwrap()
+    let sql = "SELECT EXISTS (SELECT 1 FROM bucket WHERE scope = $1)";
+    let scope = permits::of_campaign(campaign);
+    match &app.db {
+        Db::Lite { readers, .. } => sqlx::query_scalar(sql).bind(scope).fetch_one(readers).await.unwrap(),
+        Db::Pg(pool) => sqlx::query_scalar(sql).bind(scope).fetch_one(pool).await.unwrap(),
+    }
 }
 
 async fn is_ended(app: &App, campaign: i64) -> bool {

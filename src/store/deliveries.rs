@@ -160,11 +160,12 @@ const RELEASE: Sql = Sql::twin(
      WHERE campaign_id = $1 AND worker_id IS NOT DISTINCT FROM $2 AND state IS NOT DISTINCT FROM 'claimed'
      AND contact_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json))))",
 );
+// Here and below, on SQLite: what its only sender has in hand is still queued on disk, unless it was tried before.
 const SUBMITTING: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
+    "UPDATE delivery SET state = 'submitting', worker_id = $2, submitted_at = $3, attempts = attempts + 1,
      first_submitted_at = COALESCE(first_submitted_at, $3)
-     WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
-     AND contact_id IN (SELECT value FROM json_each($4))",
+     WHERE campaign_id = $1 AND contact_id IN (SELECT value FROM json_each($4))
+     AND CASE state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN worker_id = $2 END",
     "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
      first_submitted_at = COALESCE(first_submitted_at, $3)
      WHERE campaign_id = $1 AND worker_id IS NOT DISTINCT FROM $2 AND state IS NOT DISTINCT FROM 'claimed'
@@ -177,7 +178,7 @@ const CHANGE: Sql = Sql::twin(
      value ->> 'state' AS state, value ->> 'code' AS code FROM jsonb_each($4))
      UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL FROM r
      WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
-     AND delivery.worker_id = $2 AND delivery.state = 'claimed'",
+     AND CASE delivery.state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN delivery.worker_id = $2 END",
     "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
      FROM json_to_recordset(CAST($4 AS json)) AS r(contact_id bigint, state text, code text)
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
@@ -239,11 +240,10 @@ const IS_OPEN: Sql = Sql::twin(
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND state = 'deferred')
      OR EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
 );
-const IN_HAND: Sql = Sql::twin(
-    "SELECT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_in_hand WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
-    "SELECT EXISTS (SELECT 1 FROM delivery WHERE campaign_id = $1 AND worker_id IS NOT NULL)",
-);
-const FAIL: Sql = Sql::same(
+const FAIL: Sql = Sql::twin(
+    "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
+     WHERE campaign_id = $1 AND contact_id = $3
+     AND CASE state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN worker_id = $2 END",
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
 );
@@ -387,12 +387,6 @@ pub async fn cancel_deferred(tx: &mut Tx, campaign: i64, now: i64) -> Result<()>
 /// Whether anything is left to send, now or later.
 pub async fn is_open(tx: &mut Tx, campaign: i64) -> Result<bool> {
     let sql = IS_OPEN.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
-}
-
-/// Whether a worker has any of it in hand.
-pub async fn in_hand(tx: &mut Tx, campaign: i64) -> Result<bool> {
-    let sql = IN_HAND.on(tx);
     on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::{DirBuilder, File},
     net::IpAddr,
+    ops::{Deref, DerefMut},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::PathBuf,
     str::FromStr,
@@ -10,10 +11,12 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Executor, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    ConnectOptions, Executor, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+use super::writer::{Writer, Writing};
 
 /// A database: SQLite in a file, or PostgreSQL.
 #[derive(Debug, Clone)]
@@ -21,7 +24,7 @@ pub enum Db {
     /// One writer, several read-only readers, the same file.
     Lite {
         /// The connection that writes.
-        writer: SqlitePool,
+        writer: Writer,
         /// The connections that only read.
         readers: SqlitePool,
         /// The file.
@@ -35,9 +38,18 @@ pub enum Db {
 #[derive(Debug)]
 pub enum Tx {
     /// On SQLite.
-    Lite(Transaction<'static, Sqlite>),
+    Lite(LiteTx),
     /// On PostgreSQL.
     Pg(Transaction<'static, Postgres>),
+}
+
+/// A transaction on SQLite.
+#[derive(Debug)]
+pub enum LiteTx {
+    /// On one of the connections that only read.
+    Reads(Transaction<'static, Sqlite>),
+    /// On the one that writes.
+    Writes(Writing),
 }
 
 /// A statement's text on each engine.
@@ -70,8 +82,6 @@ pub enum OpenError {
 }
 
 const BUSY: Duration = Duration::from_secs(30);
-/// How often the write lock of SQLite is looked for.
-const LOOK: Duration = Duration::from_millis(2);
 /// For a look at the database as it is.
 const GLANCE: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
@@ -112,7 +122,7 @@ impl Db {
         File::open(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(false).busy_timeout(GLANCE);
         let pool = |options| SqlitePoolOptions::new().max_connections(1).acquire_timeout(GLANCE).connect_with(options);
-        let writer = pool(options.clone()).await?;
+        let writer = Writer::open(options.clone()).await?;
         let readers = pool(options.read_only(true)).await?;
         Ok(Db::Lite { writer, readers, path })
     }
@@ -159,20 +169,10 @@ impl Db {
         sqlx::migrate!("migrations/sqlite").run(&migrating).await?;
         migrating.close().await;
         drop(lock);
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            // A connection to a file is not lost while it waits, and to ask it is to wait for its thread.
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(BUSY)
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute("PRAGMA busy_timeout = 2").await.map(|_| ()) })
-            })
-            .connect_with(options.clone())
-            .await?;
+        let writer = Writer::open(options.clone()).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            // A connection to a file is not lost while it waits, and to ask it is to wait for its thread.
             .test_before_acquire(false)
             .acquire_timeout(BUSY)
             .connect_with(options.read_only(true).pragma("cache_size", "-8192"))
@@ -180,11 +180,10 @@ impl Db {
         Ok(Db::Lite { writer, readers, path })
     }
 
-    /// Begins a transaction that writes. On SQLite it takes the write lock at once: a plain BEGIN
-    /// that reads and then writes fails under load.
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once.
     pub async fn write(&self) -> Result<Tx, sqlx::Error> {
         match self {
-            Db::Lite { writer, .. } => Ok(Tx::Lite(begin_immediate(writer).await?)),
+            Db::Lite { writer, .. } => Ok(Tx::Lite(LiteTx::Writes(writer.begin().await?))),
             Db::Pg(pool) => Ok(Tx::Pg(pool.begin().await?)),
         }
     }
@@ -192,7 +191,7 @@ impl Db {
     /// Begins a transaction that only reads, and sees one state of the data throughout.
     pub async fn read(&self) -> Result<Tx, sqlx::Error> {
         match self {
-            Db::Lite { readers, .. } => Ok(Tx::Lite(readers.begin().await?)),
+            Db::Lite { readers, .. } => Ok(Tx::Lite(LiteTx::Reads(readers.begin().await?))),
             Db::Pg(pool) => {
                 Ok(Tx::Pg(pool.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
             }
@@ -244,28 +243,33 @@ fn stays_here(options: &PgConnectOptions) -> bool {
     here && matches!(options.get_ssl_mode(), PgSslMode::Prefer)
 }
 
-/// Takes the write lock, which another process may hold. SQLite's own patience would look for it ever
-/// less often, every tenth of a second at last, and hardly ever find it free beside a busy sender.
-async fn begin_immediate(writer: &SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-    let until = tokio::time::Instant::now() + BUSY;
-    loop {
-        match writer.begin_with("BEGIN IMMEDIATE").await {
-            Err(error) if is_busy(&error) && tokio::time::Instant::now() < until => tokio::time::sleep(LOOK).await,
-            other => return other,
-        }
-    }
-}
-
-fn is_busy(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5")
-}
-
 impl Tx {
     /// Makes the transaction's changes durable.
     pub async fn commit(self) -> Result<(), sqlx::Error> {
         match self {
-            Tx::Lite(tx) => tx.commit().await,
+            Tx::Lite(LiteTx::Reads(tx)) => tx.commit().await,
+            Tx::Lite(LiteTx::Writes(tx)) => tx.commit().await,
             Tx::Pg(tx) => tx.commit().await,
+        }
+    }
+}
+
+impl Deref for LiteTx {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            LiteTx::Reads(tx) => tx,
+            LiteTx::Writes(tx) => tx,
+        }
+    }
+}
+
+impl DerefMut for LiteTx {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            LiteTx::Reads(tx) => tx,
+            LiteTx::Writes(tx) => tx,
         }
     }
 }

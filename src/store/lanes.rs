@@ -111,9 +111,14 @@ pub async fn waiting(tx: &mut Tx, campaign: i64, lanes: &[Bound<'_>]) -> Result<
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(rows).fetch_all(c).await)
 }
 
-/// Takes up to `limit` queued deliveries of a lane after contact `past`, by contact.
+/// Takes up to `limit` queued deliveries of a lane after contact `past`, by contact. On SQLite they stay queued on
+/// disk until they are submitted, and may be taken again: its only sender knows whom it has in hand.
 pub async fn claim(tx: &mut Tx, campaign: i64, worker: i64, lane: &Bound<'_>, limit: i64) -> Result<Vec<Claimed>> {
-    take(tx, QUEUED, campaign, worker, lane, lane.past, limit).await
+    let picked = pick(tx, QUEUED, campaign, lane, lane.past, limit).await?;
+    match tx {
+        Tx::Lite(_) => super::rows(&picked),
+        Tx::Pg(_) => mark(tx, campaign, worker, picked).await,
+    }
 }
 
 /// Takes up to `limit` deferred deliveries of a lane whose time has come, the longest due first.
@@ -125,27 +130,25 @@ pub async fn claim_due(
     now: i64,
     limit: i64,
 ) -> Result<Vec<Claimed>> {
-    take(tx, DUE, campaign, worker, lane, now, limit).await
+    let picked = pick(tx, DUE, campaign, lane, now, limit).await?;
+    mark(tx, campaign, worker, picked).await
 }
 
-async fn take(
-    tx: &mut Tx,
-    pick: Sql,
-    campaign: i64,
-    worker: i64,
-    lane: &Bound<'_>,
-    bound: i64,
-    limit: i64,
-) -> Result<Vec<Claimed>> {
-    let sql = pick.on(tx);
-    let picked: String = on!(tx, |c| sqlx::query_scalar(sql)
+/// What a claim may take, as one text.
+async fn pick(tx: &mut Tx, which: Sql, campaign: i64, lane: &Bound<'_>, bound: i64, limit: i64) -> Result<String> {
+    let sql = which.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql)
         .bind(campaign)
         .bind(lane.provider_group)
         .bind(lane.zone)
         .bind(bound)
         .bind(limit)
         .fetch_one(c)
-        .await)?;
+        .await)
+}
+
+/// Notes on disk that a worker has these in hand.
+async fn mark(tx: &mut Tx, campaign: i64, worker: i64, picked: String) -> Result<Vec<Claimed>> {
     let rows: Vec<Claimed> = super::rows(&picked)?;
     if !rows.is_empty() {
         let sql = CLAIM.on(tx);

@@ -29,8 +29,10 @@ pub mod subscriptions;
 pub mod suppressions;
 pub mod wordings;
 pub mod workers;
+mod writer;
 
-pub use engine::{Db, OpenError, Sql, Tx};
+pub use engine::{Db, LiteTx, OpenError, Sql, Tx};
+pub use writer::{Held, Writer, Writing};
 
 /// Runs one body against the connection of whichever engine the transaction is on.
 macro_rules! on {

@@ -90,7 +90,9 @@ const WITNESSES: (&str, &str) = (
 /// Sets the witnesses on a fresh database.
 pub async fn watch(db: &Db) {
     let set = match db {
-        Db::Lite { writer, .. } => sqlx::raw_sql(WITNESSES.0).execute(writer).await.map(|_| ()),
+        Db::Lite { writer, .. } => {
+            sqlx::raw_sql(WITNESSES.0).execute(&mut *writer.hold().await.unwrap()).await.map(|_| ())
+        }
         Db::Pg(pool) => sqlx::raw_sql(WITNESSES.1).execute(pool).await.map(|_| ()),
     };
     set.expect("the witnesses are set");

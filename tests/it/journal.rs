@@ -304,7 +304,9 @@ on_both! {
 async fn run(world: &World, (lite, pg): (&str, &str)) {
     let sql = |text: &str| sqlx::AssertSqlSafe(text.to_owned());
     let done = match world.db() {
-        ouinon::store::Db::Lite { writer, .. } => sqlx::raw_sql(sql(lite)).execute(writer).await.map(|_| ()),
+        ouinon::store::Db::Lite { writer, .. } => {
+            sqlx::raw_sql(sql(lite)).execute(&mut *writer.hold().await.unwrap()).await.map(|_| ())
+        }
         ouinon::store::Db::Pg(pool) => sqlx::raw_sql(sql(pg)).execute(pool).await.map(|_| ()),
     };
     done.expect("the fault is set");

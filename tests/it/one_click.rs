@@ -531,7 +531,7 @@ async fn ask_from(
 async fn run(world: &World, (lite, pg): (&str, &str)) {
     let done = match world.db() {
         ouinon::store::Db::Lite { writer, .. } => {
-            sqlx::raw_sql(AssertSqlSafe(lite.to_owned())).execute(writer).await.map(|_| ())
+            sqlx::raw_sql(AssertSqlSafe(lite.to_owned())).execute(&mut *writer.hold().await.unwrap()).await.map(|_| ())
         }
         ouinon::store::Db::Pg(pool) => sqlx::raw_sql(AssertSqlSafe(pg.to_owned())).execute(pool).await.map(|_| ()),
     };

@@ -20,7 +20,7 @@ use crate::{
     },
     pipeline::{compile::Compiled, press},
     store::{
-        self, Tx, campaigns,
+        self, Tx,
         deliveries::{self, Changed},
         facts,
         lanes::{self, Bound},
@@ -37,6 +37,8 @@ pub struct Lane {
     pub zone: String,
     /// The contact behind which to look.
     pub past: i64,
+    /// Whether anything deferred is due.
+    pub has_due: bool,
 }
 
 /// A delivery taken from the queue, not yet judged.
@@ -76,9 +78,8 @@ pub async fn claim(
     let millis = now.as_millisecond();
     let mut tx = app.db.write().await?;
     // Whoever was taken for dead must not take anything: nobody would take it over again.
-    if !workers::hold(&mut tx, worker).await?
-        || campaigns::hold_state(&mut tx, campaign.id).await? != Some(CampaignState::Running)
-    {
+    let states = workers::hold_with(&mut tx, worker, &[campaign.id]).await?;
+    if states.is_none_or(|states| states.get(&campaign.id) != Some(&CampaignState::Running)) {
         return Ok(Claimed::default());
     }
     let clocks = Clocks { nanos: app.clock.machine_nanos(), now, tz: app.tz().clone() };
@@ -91,17 +92,17 @@ pub async fn claim(
     rows.sort_by_key(|(_, row)| row.contact_id);
     let began = Instant::now();
     let scopes: Vec<Scope> = lanes.iter().map(|lane| permits::of_group(lane.group.name())).collect();
-    let taken = rows.into_iter().map(|(lane, row)| {
-        let wait = permits.take(&[&own, permits::SERVER, &scopes[lane]]);
-        let turn = Turn {
-            place: lanes[lane].group.place(),
-            at: began + wait,
-            claimed_at: now,
-            first_submitted_at: row.first_submitted_at,
+    let (mut taken, mut twice) = (Vec::with_capacity(rows.len()), Vec::new());
+    for (lane, row) in rows {
+        let Some(place) = lanes[lane].group.place(campaign.id, row.contact_id) else {
+            twice.push(row.contact_id);
+            continue;
         };
-        Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn }
-    });
-    let taken = taken.collect();
+        let wait = permits.take(&[&own, permits::SERVER, &scopes[lane]]);
+        let turn = Turn { place, at: began + wait, claimed_at: now, first_submitted_at: row.first_submitted_at };
+        taken.push(Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn });
+    }
+    deliveries::release(&mut tx, campaign.id, worker, &twice).await?;
     let scopes = permits.write(&mut tx).await?;
     tx.commit().await?;
     Ok(Claimed { taken, last, scopes })
@@ -220,7 +221,10 @@ async fn take(
             continue;
         }
         let bound = Bound { provider_group: name, zone: &lane.zone, past: lane.past };
-        let due = lanes::claim_due(tx, campaign.id, worker, &bound, now, n).await?;
+        let due = match lane.has_due {
+            true => lanes::claim_due(tx, campaign.id, worker, &bound, now, n).await?,
+            false => Vec::new(),
+        };
         let queued = match n - due.len() as i64 {
             0 => Vec::new(),
             n => lanes::claim(tx, campaign.id, worker, &bound, n).await?,

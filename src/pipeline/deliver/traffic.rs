@@ -2,7 +2,7 @@
 //! what it may do. In memory; what must outlive the worker or hold for all of them is in the database.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -33,16 +33,20 @@ struct Met {
 /// One provider group, as one worker sees it.
 pub struct Group {
     name: String,
-    /// Claimed and not ended.
-    in_hand: AtomicUsize,
+    /// Claimed and not ended: campaign and contact.
+    in_hand: Mutex<HashSet<(i64, i64)>>,
     /// Through the gate and not recorded.
     on_wire: AtomicUsize,
     state: Mutex<State>,
 }
 
-/// A delivery's place among what a worker has in hand of its group; given back when dropped.
+/// A delivery's place among what a worker has in hand of its group; given back when dropped. While it lasts, there is
+/// no second one of the same delivery.
 #[derive(Debug)]
-pub struct Place(Arc<Group>);
+pub struct Place {
+    group: Arc<Group>,
+    delivery: (i64, i64),
+}
 
 #[derive(Default)]
 struct State {
@@ -110,7 +114,7 @@ impl Group {
     fn new(name: &str) -> Group {
         Group {
             name: name.to_owned(),
-            in_hand: AtomicUsize::new(0),
+            in_hand: Mutex::default(),
             on_wire: AtomicUsize::new(0),
             state: Mutex::default(),
         }
@@ -121,10 +125,10 @@ impl Group {
         &self.name
     }
 
-    /// Takes a place in it for a delivery.
-    pub fn place(self: &Arc<Group>) -> Place {
-        self.in_hand.fetch_add(1, Ordering::Relaxed);
-        Place(Arc::clone(self))
+    /// Takes a place in it for a delivery; none: it is in hand already.
+    pub fn place(self: &Arc<Group>, campaign: i64, contact: i64) -> Option<Place> {
+        let delivery = (campaign, contact);
+        lock(&self.in_hand).insert(delivery).then(|| Place { group: Arc::clone(self), delivery })
     }
 
     fn learn(&self, standing: Option<Standing>, limits: &LimitSettings, part: Part) {
@@ -159,7 +163,7 @@ impl Group {
         }
         match state.connections {
             None => i64::MAX,
-            Some(n) => (2 * n).saturating_sub(self.in_hand.load(Ordering::Relaxed)) as i64,
+            Some(n) => (2 * n).saturating_sub(lock(&self.in_hand).len()) as i64,
         }
     }
 
@@ -202,13 +206,13 @@ impl Group {
 impl Place {
     /// The group that it is in.
     pub fn group(&self) -> &Arc<Group> {
-        &self.0
+        &self.group
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.in_hand.fetch_sub(1, Ordering::Relaxed);
+        lock(&self.group.in_hand).remove(&self.delivery);
     }
 }
 
@@ -296,7 +300,8 @@ mod tests {
         let group = traffic.group("google");
         assert_eq!(group.room(NOW), i64::MAX);
         group.learn(None, &of_all(Limits { connections: Some(3), ..Limits::default() }), Part { rank: 0, of: 1 });
-        let places: Vec<Place> = (0..4).map(|_| group.place()).collect();
+        let places: Vec<Place> = (0..4).map(|contact| group.place(1, contact).unwrap()).collect();
+        assert!(group.place(1, 2).is_none(), "nobody is in hand twice");
         assert_eq!(group.room(NOW), 2);
         (0..3).for_each(|_| group.goes());
         assert!(!group.has_connection());

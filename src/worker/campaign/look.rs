@@ -154,7 +154,8 @@ impl Look {
             .map(|lane| {
                 let key = lanes::Lane { provider_group: lane.provider_group, zone: lane.zone };
                 let past = self.past.get(&key).copied().unwrap_or(0);
-                Lane { group: task.traffic.group(&key.provider_group), zone: key.zone, past }
+                let has_due = lane.next_attempt_at.is_some_and(|at| at <= now.as_millisecond());
+                Lane { group: task.traffic.group(&key.provider_group), zone: key.zone, past, has_due }
             })
             .filter(|lane| lane.group.room(now.as_millisecond()) > 0)
             .filter(|lane| is_turn(task, &permits::of_group(lane.group.name()), parts))

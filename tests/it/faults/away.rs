@@ -30,7 +30,10 @@ async fn a_full_disk_stops_and_goes_on() {
         assert!(catcher.mailbag().wait_for(200, PATIENCE).await);
         let ouinon::store::Db::Lite { writer, .. } = world.db() else { unreachable!("this is SQLite") };
         let limit = async |pages: &str| {
-            sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).execute(writer).await.unwrap();
+            sqlx::query(AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+                .execute(&mut *writer.hold().await.unwrap())
+                .await
+                .unwrap();
         };
         // As many as there are: every page more is refused as if the disk were full.
         limit("1").await;
@@ -56,13 +59,13 @@ async fn a_database_that_only_reads_stops_and_goes_on() {
         let worker = Worker::start(&world.app, &catcher.url());
         assert!(catcher.mailbag().wait_for(200, PATIENCE).await);
         let ouinon::store::Db::Lite { writer, .. } = world.db() else { unreachable!("this is SQLite") };
-        sqlx::query("PRAGMA query_only = ON").execute(writer).await.unwrap();
+        sqlx::query("PRAGMA query_only = ON").execute(&mut *writer.hold().await.unwrap()).await.unwrap();
         // What had passed the gate ends; then there is silence.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let when_it_stood = catcher.mailbag().count();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(catcher.mailbag().count(), when_it_stood, "something left without a record");
-        sqlx::query("PRAGMA query_only = OFF").execute(writer).await.unwrap();
+        sqlx::query("PRAGMA query_only = OFF").execute(&mut *writer.hold().await.unwrap()).await.unwrap();
         until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
         worker.drain().await;
         assert_once_each(world, campaign, &[&catcher]).await;
@@ -86,6 +89,35 @@ async fn postgresql_restarted_doubles_and_loses_nothing() {
         }
         until(world, campaign, |s| s.get(&Accepted) == Some(&3000)).await;
         worker.drain().await;
+        assert_once_each(world, campaign, &[&catcher]).await;
+    })
+    .await;
+}
+
+/// Told to stop while PostgreSQL is away, a worker ends before whoever told it loses patience; the next one finds what
+/// it held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_postgresql_a_worker_stops_all_the_same() {
+    let Some(cluster) = cluster_of_its_own("a worker told to stop without PostgreSQL").await else { return };
+    world::on(&cluster.url(), async |world| {
+        let campaign = launched(world, 3000).await;
+        let catcher = slow_server().await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        assert!(catcher.mailbag().wait_for(400, PATIENCE).await);
+        tokio::task::block_in_place(|| cluster.stop()).expect("the server stops");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = std::time::Instant::now();
+        worker.drain().await;
+        assert!(began.elapsed() < Duration::from_secs(45), "it took {:?}", began.elapsed());
+        tokio::task::block_in_place(|| cluster.start()).expect("the server starts");
+        let worker = Worker::start(&world.app, &catcher.url());
+        until(world, campaign, |s| {
+            s.values().sum::<i64>() == 3000 && s.keys().all(|k| [Accepted, Unknown].contains(k))
+        })
+        .await;
+        worker.drain().await;
+        let unknown = states(world, campaign).await.get(&Unknown).copied().unwrap_or(0);
+        assert!(unknown <= 64, "{unknown} are unknown");
         assert_once_each(world, campaign, &[&catcher]).await;
     })
     .await;

@@ -93,7 +93,7 @@ async fn no_statement_walks_over_a_campaign_for_a_few_of_its_deliveries() {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(&format!("sqlite:{}/plans.db", folder.path().display())).await.unwrap();
     let Db::Lite { writer, .. } = &db else { unreachable!("the URL says SQLite") };
-    let mut connection = writer.acquire().await.unwrap();
+    let mut connection = writer.hold().await.unwrap();
     let mut seen = 0;
     for s in statements().iter().filter(|s| s.lite.contains("delivery")) {
         let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", s.lite));
@@ -114,7 +114,7 @@ async fn no_statement_walks_over_a_campaign_for_a_few_of_its_deliveries() {
 async fn columns(db: &Db, s: &Text) -> Result<Vec<String>, sqlx::Error> {
     match db {
         Db::Lite { writer, .. } => {
-            let mut connection = writer.acquire().await?;
+            let mut connection = writer.hold().await?;
             let statement = connection.prepare(AssertSqlSafe(s.lite.clone()).into_sql_str()).await?;
             Ok(statement.columns().iter().map(|c| c.name().to_owned()).collect())
         }

@@ -1,0 +1,136 @@
+//! The connection that writes to a SQLite file, one user at a time.
+//!
+//! Not a pool of one: a pool asks its connection how it is before the next one gets it, in a task that stands behind
+//! all others of the runtime, and whoever has something to write waits for that as long as for the writing itself.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Executor, SqlSafeStr, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteTransactionManager},
+};
+use sqlx_core::transaction::TransactionManager;
+use tokio::{
+    sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard},
+    time::{Instant, sleep, timeout},
+};
+
+/// How long the connection and the write lock are waited for.
+const BUSY: Duration = Duration::from_secs(30);
+/// How often the write lock of SQLite is looked for.
+const LOOK: Duration = Duration::from_millis(2);
+/// SQLite's own patience would look for the lock ever less often, every tenth of a second at last, and hardly ever find
+/// it free beside a busy sender.
+const PATIENCE: &str = "PRAGMA busy_timeout = 2";
+/// With the write lock: a plain BEGIN that reads and then writes fails under load.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// The connection that writes; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    options: Arc<SqliteConnectOptions>,
+    /// None: closed.
+    connection: Arc<Mutex<Option<SqliteConnection>>>,
+}
+
+/// The connection, for one user.
+pub type Held = OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>;
+
+/// A transaction that writes; dropped without `commit` it changes nothing.
+#[derive(Debug)]
+pub struct Writing {
+    connection: Held,
+    is_open: bool,
+}
+
+impl Writer {
+    /// Opens it.
+    pub(super) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Writer> {
+        let connection = connect(&options).await?;
+        Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
+    }
+
+    /// Waits until nobody else has it.
+    ///
+    /// # Errors
+    /// It is closed, or somebody else has had it for half a minute.
+    pub async fn hold(&self) -> sqlx::Result<Held> {
+        let held = timeout(BUSY, Arc::clone(&self.connection).lock_owned()).await;
+        let held = held.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        OwnedMutexGuard::try_map(held, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// Begins a transaction with the write lock, which another process may hold.
+    pub(super) async fn begin(&self) -> sqlx::Result<Writing> {
+        let until = Instant::now() + BUSY;
+        loop {
+            let mut connection = self.hold().await?;
+            match SqliteTransactionManager::begin(&mut connection, Some(BEGIN.into_sql_str())).await {
+                Ok(()) => return Ok(Writing { connection, is_open: true }),
+                Err(error) if is_busy(&error) && Instant::now() < until => {
+                    drop(connection);
+                    sleep(LOOK).await;
+                }
+                // Its thread is gone, or does not know any more where it is.
+                Err(error @ (sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement)) => {
+                    *connection = connect(&self.options).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Closes it, once nobody has it.
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.connection.lock().await.take() {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+impl Writing {
+    /// Makes the transaction's changes durable.
+    pub(super) async fn commit(mut self) -> sqlx::Result<()> {
+        SqliteTransactionManager::commit(&mut self.connection).await?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if self.is_open {
+            // As soon as its thread comes to it: before whatever is asked of it next.
+            SqliteTransactionManager::start_rollback(&mut self.connection);
+        }
+    }
+}
+
+impl Deref for Writing {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Writing {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let mut connection = options.connect().await?;
+    connection.execute(PATIENCE).await?;
+    Ok(connection)
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "5")
+}
