@@ -60,6 +60,8 @@ pub async fn text(app: &App) -> store::Result<String> {
         page.standing(&name, &standing, now);
     }
     page.gauge("ouinon_workers", "Workers on the list", &[], workers::all(&mut tx).await?.len());
+    let help = "Workers without a connection to the mail server, though they have something to send";
+    page.gauge("ouinon_workers_without_connection", help, &[], workers::troubles(&mut tx).await?.len());
     drop(tx);
     page.gate(&app.meters.read());
     Ok(page.text())

@@ -22,7 +22,7 @@ use crate::{
         self, Tx, buckets,
         campaigns::Campaign,
         deliveries::{self, Tally},
-        groups, lanes, stops,
+        groups, lanes, stops, workers,
     },
 };
 
@@ -111,6 +111,9 @@ pub struct Pace {
     /// Why it was stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StopNote>,
+    /// What keeps workers from the mail server: then nothing leaves.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub no_connection: Vec<String>,
     /// Every automatic stop, and how near it is.
     pub stops: Vec<Gauge>,
     /// By provider group.
@@ -173,6 +176,8 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
             group.until = opens.into_iter().flatten().min().map(|at| at.to_string());
         }
     }
+    let goes_on = groups.values().any(|group| group.queued + group.deferred > 0);
+    let no_connection = if goes_on { workers::troubles(tx).await? } else { Vec::new() };
     let stopped = stops::stopped(tx, campaign.id).await?.map(|why| StopNote {
         stop: why.stop,
         count: why.count,
@@ -183,6 +188,7 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
         priority: file.as_ref().map_or(Priority::Normal, CampaignFile::priority),
         accepted_last_minute: deliveries::accepted_since(tx, campaign.id, now.as_millisecond() - 60_000).await?,
         stopped,
+        no_connection,
         stops: super::stops::gauges(app, tx, campaign.id).await?,
         groups,
         server: server(app, tx).await?,
@@ -284,6 +290,12 @@ impl Pace {
         if let Some(stopped) = &self.stopped {
             lines.push(stopped.message.clone());
         }
+        lines.extend(self.no_connection.iter().map(|trouble| {
+            lang.pick(
+                format!("rien ne part : pas de connexion au serveur de messagerie ({trouble})"),
+                format!("nothing leaves: no connection to the mail server ({trouble})"),
+            )
+        }));
         lines.push(lang.pick(
             format!("{} acceptés dans la dernière minute", self.accepted_last_minute),
             format!("{} accepted in the last minute", self.accepted_last_minute),

@@ -6,7 +6,7 @@ use super::{Result, Sql, Tx, on};
 use crate::domain::campaigns::CampaignState;
 
 const ADD: Sql = Sql::same("INSERT INTO worker (beat, started_at) VALUES (0, $1) RETURNING id");
-const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1 WHERE id = $1");
+const BEAT: Sql = Sql::same("UPDATE worker SET beat = beat + 1, trouble = $2 WHERE id = $1");
 const HOLD: Sql = Sql::twin(
     "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1)",
     "SELECT EXISTS (SELECT 1 FROM worker WHERE id = $1 FOR KEY SHARE)",
@@ -19,6 +19,7 @@ const HOLD_WITH: Sql = Sql::twin(
      FOR KEY SHARE OF worker FOR SHARE OF campaign",
 );
 const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
+const TROUBLES: Sql = Sql::same("SELECT trouble FROM worker WHERE trouble <> '' ORDER BY id");
 const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
 
 /// Registers a worker and returns its id.
@@ -27,10 +28,11 @@ pub async fn add(tx: &mut Tx, now: i64) -> Result<i64> {
     on!(tx, |c| sqlx::query_scalar(sql).bind(now).fetch_one(c).await)
 }
 
-/// Shows that the worker lives; false when others have declared it dead.
-pub async fn beat(tx: &mut Tx, id: i64) -> Result<bool> {
+/// Shows that the worker lives, and what keeps it from the mail server, if anything does; false when others have declared
+/// it dead.
+pub async fn beat(tx: &mut Tx, id: i64, trouble: &str) -> Result<bool> {
     let sql = BEAT.on(tx);
-    on!(tx, |c| sqlx::query(sql).bind(id).execute(c).await.map(|done| done.rows_affected() == 1))
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(trouble).execute(c).await.map(|done| done.rows_affected() == 1))
 }
 
 /// Whether the worker is on the list; if it is, it stays there until the transaction ends. Whoever was
@@ -57,6 +59,12 @@ pub async fn hold_with(tx: &mut Tx, id: i64, campaigns: &[i64]) -> Result<Option
 pub async fn all(tx: &mut Tx) -> Result<Vec<(i64, i64)>> {
     let sql = ALL.on(tx);
     on!(tx, |c| sqlx::query_as(sql).fetch_all(c).await)
+}
+
+/// What keeps workers from the mail server, one each that has trouble.
+pub async fn troubles(tx: &mut Tx) -> Result<Vec<String>> {
+    let sql = TROUBLES.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).fetch_all(c).await)
 }
 
 /// Takes a worker off the list: it left, or it is dead.

@@ -13,16 +13,17 @@ use std::{
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use self::{
     look::{Look, Turn},
     ready::Hand,
 };
-use super::stopped;
+use super::{FAREWELL, stopped, stopped_and_waited};
 use crate::{
     app::App,
     domain::campaign_file::Rate,
@@ -118,7 +119,7 @@ impl Task {
                 && next_look <= Instant::now()
                 && let Some(look) = look.take()
             {
-                looking = Some(tokio::spawn(look.turn(Arc::clone(self), batch)));
+                looking = Some(self.look(look, batch));
             }
             let is_quick = each < QUICK;
             while hand.making.len() < self.cores
@@ -197,6 +198,24 @@ impl Task {
         self.release(&hand).await;
     }
 
+    /// Looks on a thread of its own: as a task it would stand behind others each time the database answers, and hold
+    /// the write lock meanwhile.
+    fn look(self: &Arc<Task>, look: Look, batch: i64) -> JoinHandle<(Look, Turn)> {
+        let (runtime, task) = (Handle::current(), Arc::clone(self));
+        let mut stop = self.stop.clone();
+        tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    turn = look.turn(Arc::clone(&task), batch) => turn,
+                    () = stopped_and_waited(&mut stop) => {
+                        task.in_doubt.store(true, Ordering::Relaxed);
+                        (Look::default(), Turn::Over)
+                    }
+                }
+            })
+        })
+    }
+
     /// Makes some messages, and says how long it took: those that take long where computing holds up nobody's input
     /// and output.
     fn make(&self, claims: Vec<Box<Claim>>, is_quick: bool) -> Making {
@@ -224,7 +243,7 @@ impl Task {
             permits::refund(&mut tx, &self.app, &unused).await?;
             tx.commit().await
         };
-        if let Err(error) = released.await {
+        if let Err(error) = timeout(FAREWELL, released).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             tracing::error!(%error, "claims stay in the worker's name");
             self.in_doubt.store(true, Ordering::Relaxed);
         }

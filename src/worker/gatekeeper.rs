@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     time::Duration,
 };
 
@@ -17,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::stopped;
+use super::{FAREWELL, stopped};
 use crate::{
     app::App,
     pipeline::deliver::{
@@ -50,7 +51,7 @@ const STALE: Duration = Duration::from_secs(20);
 /// How long to wait after the database failed.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long a worker that was told to stop goes on asking a database that does not answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The way to the gate; cheap to clone.
 #[derive(Debug, Clone)]
@@ -88,6 +89,7 @@ impl Gate {
             seats: BTreeMap::new(),
             asked: 0,
             idle: VecDeque::new(),
+            patience: PATIENCE,
         };
         // On a thread of its own: as a task it would stand behind the seats' each time the database answers,
         // many times a commit, and everybody waits for it.
@@ -141,6 +143,8 @@ struct Post {
     asked: u64,
     /// Seats that are to be called when there is work.
     idle: VecDeque<oneshot::Sender<()>>,
+    /// How long the database is still asked once the worker is told to stop.
+    patience: Duration,
 }
 
 impl Post {
@@ -319,10 +323,23 @@ impl Post {
     /// None when the worker was told to stop and the database stays away: what is marked as
     /// submitting is then found by whoever comes next, as unknown.
     async fn ask(&mut self, jobs: &mut [Box<Job>], ended: &[Ended]) -> Option<Vec<Verdict>> {
-        let (mut again, mut stop, mut give_up) = (false, self.stop.clone(), None);
+        let (mut again, mut stop, patience) = (false, self.stop.clone(), self.patience);
+        let mut given_up = pin!(async {
+            stopped(&mut stop).await;
+            tokio::time::sleep(patience).await;
+        });
         loop {
             let began = Instant::now();
-            match gate::pass(&self.app, self.worker, jobs, ended, again).await {
+            let passed = tokio::select! {
+                passed = gate::pass(&self.app, self.worker, jobs, ended, again) => passed,
+                () = &mut given_up => {
+                    tracing::error!(records = ended.len(), "the database stays away; what was on the wire is unknown");
+                    // Whatever is still to be recorded is asked once more, and no longer.
+                    self.patience = FAREWELL;
+                    return None;
+                }
+            };
+            match passed {
                 Ok(Some(verdicts)) => {
                     let passed = verdicts.iter().filter(|verdict| **verdict == Verdict::Go).count();
                     self.app.meters.gate(began.elapsed(), passed);
@@ -335,13 +352,6 @@ impl Post {
                 Err(error) => tracing::error!(%error, "the gate waits for the database"),
             }
             again = true;
-            if *stop.borrow_and_update() {
-                let end = *give_up.get_or_insert_with(|| Instant::now() + PATIENCE);
-                if Instant::now() > end {
-                    tracing::error!(records = ended.len(), "the database stays away; what was on the wire is unknown");
-                    return None;
-                }
-            }
             tokio::time::sleep(AGAIN).await;
         }
     }

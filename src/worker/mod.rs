@@ -42,6 +42,8 @@ const TICK: Duration = Duration::from_millis(200);
 const BEAT: Duration = Duration::from_secs(1);
 /// A worker that shows no sign for so long, while the others look, is dead to them.
 const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// How long the database is waited for, wherever it is asked, once the worker is told to stop.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How often what was counted of times past is forgotten.
 const SWEEP: Duration = Duration::from_secs(600);
 
@@ -126,7 +128,11 @@ async fn live(app: App, server: Server, id: i64, stop: &mut watch::Receiver<bool
             buried = worker.bury(|_| true).await.inspect_err(complain).is_ok();
             continue;
         }
-        match worker.step().await {
+        let life = tokio::select! {
+            life = worker.step() => life,
+            () = stopped_and_waited(stop) => break End::Stopped,
+        };
+        match life {
             Ok(Life::Goes) => {}
             Ok(Life::Over) => break End::TakenForDead,
             Ok(Life::InDoubt) => break End::InDoubt,
@@ -145,6 +151,12 @@ fn complain(error: &sqlx::Error) {
 /// Until the worker is told to stop, or nobody is left to tell it.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Until the worker was told to stop and the database had time to answer.
+async fn stopped_and_waited(stop: &mut watch::Receiver<bool>) {
+    stopped(stop).await;
+    tokio::time::sleep(FAREWELL).await;
 }
 
 struct Worker {
@@ -276,7 +288,7 @@ impl Worker {
             return Ok(Life::Goes);
         }
         let mut tx = self.app.db.write().await?;
-        if !workers::beat(&mut tx, self.id).await? {
+        if !workers::beat(&mut tx, self.id, &self.seats.trouble()).await? {
             return Ok(Life::Over);
         }
         let all = workers::all(&mut tx).await?;
@@ -384,7 +396,7 @@ impl Worker {
             deliveries::abandon(&mut tx, self.id, self.app.now().as_millisecond()).await?;
             tx.commit().await
         };
-        match left.await {
+        match tokio::time::timeout(FAREWELL, left).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(()) => tracing::info!(worker = self.id, "worker stopped, nothing left in hand"),
             Err(error) => {
                 tracing::error!(worker = self.id, %error, "worker stopped; what it held is still in its name")

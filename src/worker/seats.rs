@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
@@ -57,18 +57,23 @@ const ATTEMPTS: i64 = 5;
 /// The seats of a worker.
 pub struct Seats {
     tasks: Vec<JoinHandle<()>>,
+    trouble: Trouble,
 }
+
+/// Why none of the seats had a connection lately; empty: the last that wanted one has it.
+type Trouble = Arc<Mutex<String>>;
 
 impl Seats {
     /// Makes the seats; a connection is opened when there is something to send.
     pub fn open(app: &App, server: Server, gate: &Gate, stop: &watch::Receiver<bool>) -> Seats {
         let smtp = &app.config.smtp;
-        let server = Arc::new(server);
+        let (server, trouble) = (Arc::new(server), Trouble::default());
         let tasks = (0..smtp.connections)
             .map(|n| {
                 let seat = Seat {
                     app: app.clone(),
                     server: Arc::clone(&server),
+                    trouble: Arc::clone(&trouble),
                     gate: gate.clone(),
                     stop: stop.clone(),
                     told: Told::new(stop.clone()),
@@ -83,7 +88,12 @@ impl Seats {
                 tokio::spawn(seat.run())
             })
             .collect();
-        Seats { tasks }
+        Seats { tasks, trouble }
+    }
+
+    /// What keeps them from the mail server; empty: nothing.
+    pub fn trouble(&self) -> String {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until every seat has ended what it had in hand. They end once the worker is told to stop.
@@ -97,6 +107,7 @@ impl Seats {
 struct Seat {
     app: App,
     server: Arc<Server>,
+    trouble: Trouble,
     gate: Gate,
     stop: watch::Receiver<bool>,
     told: Told,
@@ -276,8 +287,12 @@ impl Seat {
                 () = stopped(&mut stop) => return None,
             };
             match opened {
-                Ok(connection) => return Some(connection),
+                Ok(connection) => {
+                    self.note(String::new());
+                    return Some(connection);
+                }
                 Err(error) => {
+                    self.note(error.to_string());
                     // Nothing leaves until somebody sees to it, such as to a password.
                     match error.is_permanent() {
                         true => tracing::error!(%error, "the mail server lets nobody in; trying again"),
@@ -292,6 +307,11 @@ impl Seat {
                 }
             }
         }
+    }
+
+    /// Notes what keeps it from the mail server, for whoever asks why nothing leaves.
+    fn note(&self, trouble: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// A job that passed the gate and does not go, for its connection broke or its provider pushed back: due again

@@ -183,13 +183,19 @@ on_both! {
         let closed = server(None).await.url();
         let worker = Worker::start(&world.app, &closed);
         until(world, campaign, |s| s.values().sum::<i64>() == MANY).await;
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        // Whoever asks why nothing leaves is told.
+        let program = Program::beside(world);
+        let told = || program.json(&["campaign", "status", "autumn"])["no_connection"][0].as_str().map(str::to_owned);
+        world.until("the trouble is seen", async || told().is_some_and(|why| why.starts_with("cannot connect to 127"))).await;
+        let status = String::from_utf8(program.run(&["campaign", "status", "autumn"]).stdout).unwrap();
+        assert!(status.contains("no connection to the mail server (cannot connect to 127"), "{status}");
         let began = std::time::Instant::now();
         worker.drain().await;
         assert!(began.elapsed() < Duration::from_secs(5));
         let catcher = server(None).await;
         let worker = Worker::start(&world.app, &catcher.url());
         until(world, campaign, |s| s.get(&Accepted) == Some(&MANY)).await;
+        assert_eq!(told(), None);
         worker.drain().await;
         assert_once_each(world, campaign, &[&catcher]).await;
     }
