@@ -4,6 +4,7 @@ use std::{
     io::Write,
     net::{IpAddr, SocketAddr},
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -94,9 +95,13 @@ pub async fn run(app: &App, args: ServeArgs) -> anyhow::Result<ExitCode> {
     if let Some(measuring) = measuring {
         measuring.await??;
     }
-    app.db.close().await;
+    // A database that does not answer is not waited for: all that could be said is said.
+    let _ = tokio::time::timeout(GOODBYE, app.db.close()).await;
     Ok(ExitCode::SUCCESS)
 }
+
+/// How long the database may take to close.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Ends at SIGTERM or Ctrl-C; from this call on, and not only once it is awaited, neither kills the process.
 pub(super) fn signalled() -> std::io::Result<impl Future<Output = std::io::Result<()>>> {

@@ -75,10 +75,10 @@ impl Writer {
                     drop(connection);
                     sleep(LOOK).await;
                 }
-                // Its thread is gone, or does not know any more where it is.
-                Err(error @ (sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement)) => {
+                // Its thread is gone, or does not know any more where it is: SQLite itself has taken a transaction back
+                // that failed, such as on a full disk.
+                Err(sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement) if Instant::now() < until => {
                     *connection = connect(&self.options).await?;
-                    return Err(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -15,7 +15,7 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use super::{FAREWELL, stopped};
@@ -45,9 +45,6 @@ const HUNGER: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(1);
 /// Messages a second that are fast.
 const FAST: f64 = 500.0;
-/// A job that waited for so long for a seat goes back to the queue: its turn, and what was permitted
-/// then, are gone.
-const STALE: Duration = Duration::from_secs(20);
 /// How long to wait after the database failed.
 const AGAIN: Duration = Duration::from_millis(250);
 /// How long a worker that was told to stop goes on asking a database that does not answer.
@@ -152,15 +149,19 @@ impl Post {
         let (mut asks, mut out, mut pace, mut offered) = (Vec::new(), 0usize, Pace::default(), true);
         // Once it is known here and those who wait are told: the word may come while the database is asked.
         let mut stopping = false;
+        // Those that were picked did not go, and others may: nothing more need be asked or offered.
+        let mut at_once = false;
         loop {
             let queue = QUEUE.max(pace.window() / 2);
             let room = queue.saturating_sub(self.waiting.len());
             let mut fresh = Vec::new();
             let mut stop = self.stop.clone();
-            tokio::select! {
-                n = inbox.recv_many(&mut asks, 4 * WIDEST) => if n == 0 { break },
-                n = offers.recv_many(&mut fresh, room), if room > 0 && offered && !stopping => offered = n > 0,
-                () = stopped(&mut stop), if !stopping => {}
+            if !at_once {
+                tokio::select! {
+                    n = inbox.recv_many(&mut asks, 4 * WIDEST) => if n == 0 { break },
+                    n = offers.recv_many(&mut fresh, room), if room > 0 && offered && !stopping => offered = n > 0,
+                    () = stopped(&mut stop), if !stopping => {}
+                }
             }
             self.waiting.extend(fresh);
             // Before and after: what campaigns have ready is as much as they may offer at a time.
@@ -172,22 +173,27 @@ impl Post {
             hear(&mut inbox, &mut asks);
             let ended = self.sort(asks.drain(..));
             if *self.stop.borrow() {
-                stopping = true;
-                // No more goes out: the seats end what they have, the jobs stay claimed and are given
-                // back when the worker leaves.
+                // No more goes out: the seats end what they have.
                 self.seats.clear();
                 self.idle.clear();
-                self.waiting.clear();
+                if !stopping {
+                    stopping = true;
+                    self.give_all_back(&mut offers).await;
+                }
             }
             let window = pace.window();
             // What ends now leaves its place to those that pass in the same commit.
             let places = window.saturating_sub(out - ended.len().min(out));
             self.seats.retain(|_, seat| !seat.is_closed());
             let jobs = self.pick(self.seats.len().min(places)).await;
+            at_once = false;
             if !jobs.is_empty() || !ended.is_empty() {
                 out = out.saturating_sub(ended.len());
                 pace.count(ended.len());
-                out += self.pass(jobs, ended).await;
+                let picked = jobs.len();
+                let went = self.pass(jobs, ended).await;
+                at_once = went < picked && !stopping;
+                out += went;
             }
             self.app.meters.stands(self.waiting.len(), out);
             self.call();
@@ -247,7 +253,7 @@ impl Post {
         for job in self.waiting.drain(..) {
             let group = job.turn.place.group();
             // While no seat asks, the mail server may be away: then they wait.
-            if group.is_suspended(now) || (most > 0 && at.duration_since(job.turn.at) > STALE) {
+            if group.is_suspended(now) || (most > 0 && at > job.turn.until) {
                 back.push(job);
             } else if picked.len() < most && group.has_connection() {
                 group.goes();
@@ -264,6 +270,23 @@ impl Post {
             self.waiting.extend(back);
         }
         picked
+    }
+
+    /// Told to stop: whatever is offered or waits goes back to the queue, and to what the caps leave. With the database
+    /// away it stays claimed, for whoever comes next.
+    async fn give_all_back(&mut self, offers: &mut mpsc::Receiver<Box<Job>>) {
+        offers.close();
+        while let Ok(Some(job)) = timeout(FAREWELL, offers.recv()).await {
+            self.waiting.push_back(job);
+        }
+        let jobs: Vec<_> = self.waiting.drain(..).collect();
+        if jobs.is_empty() {
+            return;
+        }
+        let given = timeout(FAREWELL, gate::give_back(&self.app, self.worker, &jobs)).await;
+        if let Err(error) = given.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            tracing::error!(%error, "jobs stay in the worker's name");
+        }
     }
 
     /// One commit, and the jobs on their way. Returns how many went.

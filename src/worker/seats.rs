@@ -47,6 +47,8 @@ const SLOW: Duration = Duration::from_millis(100);
 const MESSAGES_PER_CONNECTION: usize = 500;
 /// Longest wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(30);
+/// A connection that is not open by then is said to be missing.
+const SLOW_TO_OPEN: Duration = Duration::from_secs(5);
 /// How long the server's answer is waited for once the worker is told to stop. What has none by then
 /// is unknown.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -282,9 +284,17 @@ impl Seat {
         let mut wait = Duration::from_millis(500);
         let mut stop = self.stop.clone();
         loop {
+            let mut opening = pin!(Connection::open(&self.server, Timeouts::default()));
             let opened = tokio::select! {
-                opened = Connection::open(&self.server, Timeouts::default()) => opened,
+                opened = &mut opening => opened,
                 () = stopped(&mut stop) => return None,
+                () = tokio::time::sleep(SLOW_TO_OPEN) => {
+                    self.note("it does not answer".to_owned());
+                    tokio::select! {
+                        opened = &mut opening => opened,
+                        () = stopped(&mut stop) => return None,
+                    }
+                }
             };
             match opened {
                 Ok(connection) => {

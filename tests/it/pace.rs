@@ -4,6 +4,7 @@ mod deaths;
 mod exchangers;
 mod groups;
 mod hours;
+mod late;
 mod many;
 mod seen;
 mod stops;

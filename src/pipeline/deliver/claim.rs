@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     app::App,
     domain::{
+        campaign_file::Rate,
         campaigns::{CampaignState, DeliveryState, TrackingRequest},
         eligibility::{self, Basis, Outcome, Tracking},
         limits::Limits,
@@ -98,8 +99,11 @@ pub async fn claim(
             twice.push(row.contact_id);
             continue;
         };
-        let wait = permits.take(&[&own, permits::SERVER, &scopes[lane]]);
-        let turn = Turn { place, at: began + wait, claimed_at: now, first_submitted_at: row.first_submitted_at };
+        let scopes = [&own, permits::SERVER, &scopes[lane]];
+        let at = began + permits.take(&scopes);
+        let rates = scopes.iter().filter_map(|scope| limits.get(*scope)?.rate);
+        let until = at + rates.map(lasts).min().unwrap_or(UNLIMITED);
+        let turn = Turn { place, at, until, claimed_at: now, first_submitted_at: row.first_submitted_at };
         taken.push(Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn });
     }
     deliveries::release(&mut tx, campaign.id, worker, &twice).await?;
@@ -172,6 +176,17 @@ pub async fn judge(
     claims.sort_by_key(|claim| claim.turn.at);
     Ok(claims)
 }
+
+/// How long a turn lasts. What waits for a connection would otherwise leave at once when there is one: some hundreds,
+/// which is more than a second's worth only where less than so many go in a second.
+fn lasts(rate: Rate) -> Duration {
+    if rate.per_hour() >= 500 * 3600 { UNLIMITED } else { SHORT.max(2 * rate.interval()) }
+}
+
+/// A turn that hurries nobody …
+const UNLIMITED: Duration = Duration::from_secs(20);
+/// … and where few go in a second, at least: as much as is claimed ahead.
+const SHORT: Duration = Duration::from_millis(500);
 
 /// The limits that a claim must keep: of the campaign, of the mail server, of each lane's group. A
 /// group on probation has limits of its own.

@@ -52,6 +52,8 @@ pub struct Ended {
     pub pushed: Option<Pushed>,
     /// What the delivery becomes.
     pub outcome: deliveries::Outcome,
+    /// When it was claimed: the caps of that hour and day count it.
+    pub claimed_at: Timestamp,
 }
 
 /// Debug output shows no person: it may reach a log.
@@ -82,6 +84,7 @@ impl Ended {
             class,
             pushed: None,
             outcome,
+            claimed_at: job.turn.claimed_at,
         }
     }
 }
@@ -180,7 +183,7 @@ async fn judge(
         return Ok(Vec::new());
     }
     let present = read_again(tx, &campaign, jobs).await?;
-    let (mut go, mut remake, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut go, mut remake, mut changes) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
     for (job, is_present) in jobs.iter().zip(present) {
         let contact_id = job.contact_id;
         if !is_present {
@@ -196,6 +199,11 @@ async fn judge(
                 changes.push(Changed { contact_id, state: DeliveryState::Blocked, code: reason.as_str() });
             }
         }
+    }
+    if go.len() < jobs.len() {
+        // Counted as leaving, and does not.
+        let stays = jobs.iter().filter(|job| !go.contains(&job.contact_id));
+        permits::refund(tx, app, &stays.map(|job| unused(job)).collect::<Vec<_>>()).await?;
     }
     let millis = now.as_millisecond();
     deliveries::release(tx, campaign.id, worker, &remake).await?;
@@ -300,6 +308,12 @@ async fn record(
         }
     }
     let fresh = ended.iter().filter(|end| !counted.contains(&(end.campaign.id, end.outcome.contact_id)));
+    // What was let go and never left is counted again when it does.
+    let unsent: Vec<_> =
+        fresh.clone().filter(|end| end.outcome.unsent > 0).map(|end| (end.group.name(), end.claimed_at)).collect();
+    if !unsent.is_empty() {
+        permits::refund(tx, app, &unsent).await?;
+    }
     outcomes::add(tx, worker, &count(fresh)).await?;
     for end in ended {
         if let (Some(pushed), Some(class)) = (&end.pushed, end.class) {

@@ -51,6 +51,8 @@ pub struct Turn {
     pub place: traffic::Place,
     /// When it may leave, as the limits gave it out.
     pub at: Instant,
+    /// When that is over: whoever has not left by then asks the limits again.
+    pub until: Instant,
     /// When it was claimed, as the installation's clock shows it: the caps of that hour and day count it.
     pub claimed_at: Timestamp,
     /// When it was first submitted, in milliseconds.
