@@ -102,7 +102,7 @@ pub async fn claim(
         let scopes = [&own, permits::SERVER, &scopes[lane]];
         let at = began + permits.take(&scopes);
         let rates = scopes.iter().filter_map(|scope| limits.get(*scope)?.rate);
-        let until = at + rates.map(lasts).min().unwrap_or(UNLIMITED);
+        let until = at + rates.map(lasts).min().unwrap_or(LONG);
         let turn = Turn { place, at, until, claimed_at: now, first_submitted_at: row.first_submitted_at };
         taken.push(Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn });
     }
@@ -180,13 +180,13 @@ pub async fn judge(
 /// How long a turn lasts. What waits for a connection would otherwise leave at once when there is one: some hundreds,
 /// which is more than a second's worth only where less than so many go in a second.
 fn lasts(rate: Rate) -> Duration {
-    if rate.per_hour() >= 500 * 3600 { UNLIMITED } else { SHORT.max(2 * rate.interval()) }
+    if rate.per_hour() >= 500 * 3600 { LONG } else { SHORT.max(2 * rate.interval()) }
 }
 
 /// A turn that hurries nobody …
-const UNLIMITED: Duration = Duration::from_secs(20);
-/// … and where few go in a second, at least: as much as is claimed ahead.
-const SHORT: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(20);
+/// … and where few go in a second, at least: a disk that is slow for a moment costs nobody the turn.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// The limits that a claim must keep: of the campaign, of the mail server, of each lane's group. A
 /// group on probation has limits of its own.
