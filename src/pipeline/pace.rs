@@ -111,7 +111,7 @@ pub struct Pace {
     /// Why it was stopped, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StopNote>,
-    /// What keeps workers from the mail server: then nothing leaves.
+    /// What keeps workers from the mail server: nothing leaves by them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub no_connection: Vec<String>,
     /// Every automatic stop, and how near it is.
@@ -176,8 +176,7 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
             group.until = opens.into_iter().flatten().min().map(|at| at.to_string());
         }
     }
-    let goes_on = groups.values().any(|group| group.queued + group.deferred > 0);
-    let no_connection = if goes_on { workers::troubles(tx).await? } else { Vec::new() };
+    let no_connection = if goes_on(&groups) { workers::troubles(tx).await? } else { Vec::new() };
     let stopped = stops::stopped(tx, campaign.id).await?.map(|why| StopNote {
         stop: why.stop,
         count: why.count,
@@ -266,6 +265,11 @@ fn opens(windows: &[&Windows], now: Timestamp, zone: &str, controller: &TimeZone
     Windows::opens(windows, now, own.as_ref().unwrap_or(controller))
 }
 
+/// Whether anything is left to send.
+fn goes_on(groups: &BTreeMap<String, GroupPace>) -> bool {
+    groups.values().any(|group| group.queued + group.deferred > 0)
+}
+
 fn at(millis: i64) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|at| at.to_string())
 }
@@ -292,8 +296,8 @@ impl Pace {
         }
         lines.extend(self.no_connection.iter().map(|trouble| {
             lang.pick(
-                format!("rien ne part : pas de connexion au serveur de messagerie ({trouble})"),
-                format!("nothing leaves: no connection to the mail server ({trouble})"),
+                format!("un expéditeur n'a pas de connexion au serveur de messagerie ({trouble})"),
+                format!("a worker has no connection to the mail server ({trouble})"),
             )
         }));
         lines.push(lang.pick(
@@ -310,7 +314,7 @@ impl Pace {
             });
             lines.push(format!("{name}: {}, {waits}{next}", group.sentence(lang)));
         }
-        let goes_on = self.groups.values().any(|group| group.queued + group.deferred > 0);
+        let goes_on = goes_on(&self.groups);
         for gauge in self.stops.iter().filter(|gauge| goes_on || gauge.count > 0) {
             let left = gauge.left.map_or(String::new(), |left| {
                 lang.pick(format!(", encore {left} avant l'arrêt"), format!(", {left} more would stop it"))

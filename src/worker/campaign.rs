@@ -16,14 +16,14 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use self::{
     look::{Look, Turn},
     ready::Hand,
 };
-use super::{FAREWELL, stopped, stopped_and_waited};
+use super::{in_time, stopped, stopped_and_waited};
 use crate::{
     app::App,
     domain::campaign_file::Rate,
@@ -243,7 +243,7 @@ impl Task {
             permits::refund(&mut tx, &self.app, &unused).await?;
             tx.commit().await
         };
-        if let Err(error) = timeout(FAREWELL, released).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        if let Err(error) = in_time(released).await {
             tracing::error!(%error, "claims stay in the worker's name");
             self.in_doubt.store(true, Ordering::Relaxed);
         }

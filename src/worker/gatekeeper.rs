@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{FAREWELL, stopped};
+use super::{FAREWELL, in_time, stopped};
 use crate::{
     app::App,
     pipeline::deliver::{
@@ -283,8 +283,7 @@ impl Post {
         if jobs.is_empty() {
             return;
         }
-        let given = timeout(FAREWELL, gate::give_back(&self.app, self.worker, &jobs)).await;
-        if let Err(error) = given.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        if let Err(error) = in_time(gate::give_back(&self.app, self.worker, &jobs)).await {
             tracing::error!(%error, "jobs stay in the worker's name");
         }
     }

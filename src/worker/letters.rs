@@ -11,7 +11,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long a letter that is begun may take once the worker is told to stop. One that is broken off is not
 /// sent again: it may have left.
-const FAREWELL: Duration = Duration::from_secs(20);
+const LAST_LETTER: Duration = Duration::from_secs(20);
 
 /// Sends what is due until `stop` says so; a letter that is begun is given time to end.
 pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
@@ -24,7 +24,7 @@ pub async fn run(app: App, mut stop: watch::Receiver<bool>) {
         }
         let patience = async {
             let _ = stop.wait_for(|stop| *stop).await;
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(LAST_LETTER).await;
         };
         tokio::select! {
             sent = subscribe::send_letters(&app) => {

@@ -159,6 +159,11 @@ async fn stopped_and_waited(stop: &mut watch::Receiver<bool>) {
     tokio::time::sleep(FAREWELL).await;
 }
 
+/// What is asked of the database at the end, if it answers in time.
+async fn in_time<T>(asked: impl Future<Output = store::Result<T>>) -> store::Result<T> {
+    tokio::time::timeout(FAREWELL, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
 struct Worker {
     app: App,
     id: i64,
@@ -396,7 +401,7 @@ impl Worker {
             deliveries::abandon(&mut tx, self.id, self.app.now().as_millisecond()).await?;
             tx.commit().await
         };
-        match tokio::time::timeout(FAREWELL, left).await.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+        match in_time(left).await {
             Ok(()) => tracing::info!(worker = self.id, "worker stopped, nothing left in hand"),
             Err(error) => {
                 tracing::error!(worker = self.id, %error, "worker stopped; what it held is still in its name")

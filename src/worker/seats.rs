@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -59,23 +62,29 @@ const ATTEMPTS: i64 = 5;
 /// The seats of a worker.
 pub struct Seats {
     tasks: Vec<JoinHandle<()>>,
-    trouble: Trouble,
+    way: Arc<Way>,
 }
 
-/// Why none of the seats had a connection lately; empty: the last that wanted one has it.
-type Trouble = Arc<Mutex<String>>;
+/// The way to the mail server, as its seats find it.
+#[derive(Default)]
+struct Way {
+    /// Connections that are open: with one of them something leaves, though the server takes no more.
+    open: AtomicUsize,
+    /// Why the last seat that wanted a connection has none; empty: it has.
+    trouble: Mutex<String>,
+}
 
 impl Seats {
     /// Makes the seats; a connection is opened when there is something to send.
     pub fn open(app: &App, server: Server, gate: &Gate, stop: &watch::Receiver<bool>) -> Seats {
         let smtp = &app.config.smtp;
-        let (server, trouble) = (Arc::new(server), Trouble::default());
+        let (server, way) = (Arc::new(server), Arc::<Way>::default());
         let tasks = (0..smtp.connections)
             .map(|n| {
                 let seat = Seat {
                     app: app.clone(),
                     server: Arc::clone(&server),
-                    trouble: Arc::clone(&trouble),
+                    way: Arc::clone(&way),
                     gate: gate.clone(),
                     stop: stop.clone(),
                     told: Told::new(stop.clone()),
@@ -90,12 +99,15 @@ impl Seats {
                 tokio::spawn(seat.run())
             })
             .collect();
-        Seats { tasks, trouble }
+        Seats { tasks, way }
     }
 
     /// What keeps them from the mail server; empty: nothing.
     pub fn trouble(&self) -> String {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match self.way.open.load(Ordering::Relaxed) {
+            0 => self.way.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            _ => String::new(),
+        }
     }
 
     /// Waits until every seat has ended what it had in hand. They end once the worker is told to stop.
@@ -109,7 +121,7 @@ impl Seats {
 struct Seat {
     app: App,
     server: Arc<Server>,
-    trouble: Trouble,
+    way: Arc<Way>,
     gate: Gate,
     stop: watch::Receiver<bool>,
     told: Told,
@@ -152,6 +164,7 @@ impl Seat {
     async fn run(mut self) {
         while self.gate.called().await {
             let Some(mut connection) = self.connect().await else { break };
+            self.way.open.fetch_add(1, Ordering::Relaxed);
             (self.carried, self.leaving) = (0, false);
             self.most = self.jitter.random_range(MESSAGES_PER_CONNECTION / 2..=MESSAGES_PER_CONNECTION);
             self.carried_of.clear();
@@ -172,6 +185,7 @@ impl Seat {
                     Err(_) => {}
                 }
             }
+            self.way.open.fetch_sub(1, Ordering::Relaxed);
             connection.quit().await;
         }
     }
@@ -321,7 +335,7 @@ impl Seat {
 
     /// Notes what keeps it from the mail server, for whoever asks why nothing leaves.
     fn note(&self, trouble: String) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        *self.way.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// A job that passed the gate and does not go, for its connection broke or its provider pushed back: due again

@@ -92,18 +92,24 @@ pub async fn claim(
     // Not lane by lane: each lane's messages go out among the others'.
     rows.sort_by_key(|(_, row)| row.contact_id);
     let began = Instant::now();
-    let scopes: Vec<Scope> = lanes.iter().map(|lane| permits::of_group(lane.group.name())).collect();
+    let rate = |scope: &str| limits.get(scope).and_then(|limits| limits.rate);
+    let shared = [rate(&own), rate(permits::SERVER)];
+    let of_lane = |lane: &Lane| {
+        let scope = permits::of_group(lane.group.name());
+        let rates = shared.into_iter().chain([rate(&scope)]).flatten();
+        (rates.map(lasts).min().unwrap_or(LONG), scope)
+    };
+    let of_lanes: Vec<(Duration, Scope)> = lanes.iter().map(of_lane).collect();
     let (mut taken, mut twice) = (Vec::with_capacity(rows.len()), Vec::new());
     for (lane, row) in rows {
         let Some(place) = lanes[lane].group.place(campaign.id, row.contact_id) else {
             twice.push(row.contact_id);
             continue;
         };
-        let scopes = [&own, permits::SERVER, &scopes[lane]];
-        let at = began + permits.take(&scopes);
-        let rates = scopes.iter().filter_map(|scope| limits.get(*scope)?.rate);
-        let until = at + rates.map(lasts).min().unwrap_or(LONG);
-        let turn = Turn { place, at, until, claimed_at: now, first_submitted_at: row.first_submitted_at };
+        let (lasts, scope) = &of_lanes[lane];
+        let at = began + permits.take(&[&own, permits::SERVER, scope]);
+        let first_submitted_at = row.first_submitted_at;
+        let turn = Turn { place, at, until: at + *lasts, claimed_at: now, first_submitted_at };
         taken.push(Unjudged { contact_id: row.contact_id, attempts: row.attempts, turn });
     }
     deliveries::release(&mut tx, campaign.id, worker, &twice).await?;

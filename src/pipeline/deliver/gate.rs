@@ -183,7 +183,7 @@ async fn judge(
         return Ok(Vec::new());
     }
     let present = read_again(tx, &campaign, jobs).await?;
-    let (mut go, mut remake, mut changes) = (Vec::with_capacity(jobs.len()), Vec::new(), Vec::new());
+    let (mut go, mut remake, mut changes) = (Vec::new(), Vec::new(), Vec::new());
     for (job, is_present) in jobs.iter().zip(present) {
         let contact_id = job.contact_id;
         if !is_present {
@@ -311,9 +311,7 @@ async fn record(
     // What was let go and never left is counted again when it does.
     let unsent: Vec<_> =
         fresh.clone().filter(|end| end.outcome.unsent > 0).map(|end| (end.group.name(), end.claimed_at)).collect();
-    if !unsent.is_empty() {
-        permits::refund(tx, app, &unsent).await?;
-    }
+    permits::refund(tx, app, &unsent).await?;
     outcomes::add(tx, worker, &count(fresh)).await?;
     for end in ended {
         if let (Some(pushed), Some(class)) = (&end.pushed, end.class) {

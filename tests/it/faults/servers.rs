@@ -200,6 +200,25 @@ on_both! {
         assert_once_each(world, campaign, &[&catcher]).await;
     }
 
+    /// A server that takes two connections and no more is no trouble: something leaves.
+    async fn a_server_that_takes_few_connections_is_reached(world: &mut World) {
+        let campaign = launched(world, MANY as usize).await;
+        let met = AtomicUsize::new(0);
+        let script: Script = Arc::new(move |event: &Event| match event.what {
+            What::Connect if met.fetch_add(1, Ordering::SeqCst) >= 2 => Action::ReplyAndClose("421 4.7.0 too many connections\r\n".into()),
+            What::Message { .. } => Action::Slow(Duration::from_millis(50)),
+            _ => Action::Usual,
+        });
+        let catcher = server(Some(script)).await;
+        let worker = Worker::start(&world.app, &catcher.url());
+        assert!(catcher.mailbag().wait_for(80, PATIENCE).await);
+        let status = Program::beside(world).json(&["campaign", "status", "autumn"]);
+        assert_eq!((&status["state"], &status["no_connection"]), (&"running".into(), &serde_json::Value::Null), "{status}");
+        until(world, campaign, |s| s.get(&Accepted) == Some(&MANY)).await;
+        worker.drain().await;
+        assert_once_each(world, campaign, &[&catcher]).await;
+    }
+
     /// Paused, nothing leaves after a second; resumed, it goes on within one; nothing is lost.
     async fn a_pause_takes_effect_within_a_second(world: &mut World) {
         let campaign = launched(world, 3000).await;
