@@ -408,15 +408,22 @@ struct Pace {
     per_second: f64,
 }
 
-/// The pace is measured over so long.
+/// The pace is measured over so long …
 const SPAN: Duration = Duration::from_millis(40);
+/// … or, as long as it is not known to be fast, over so many messages as may be under way, but over so long at least.
+const GLANCE: Duration = Duration::from_millis(5);
 
 impl Pace {
     fn count(&mut self, ended: usize) {
         self.counted += ended;
         let since = *self.since.get_or_insert_with(Instant::now);
-        let span = since.elapsed();
-        if span >= SPAN {
+        self.weigh(since.elapsed());
+    }
+
+    /// Takes a span for measured once it says enough.
+    fn weigh(&mut self, span: Duration) {
+        let is_enough = self.per_second < FAST && self.counted >= WINDOW && span >= GLANCE;
+        if span >= SPAN || is_enough {
             let now = self.counted as f64 / span.as_secs_f64();
             self.per_second = now.min(self.last);
             (self.since, self.counted, self.last) = (Some(Instant::now()), 0, now);
@@ -448,6 +455,26 @@ mod tests {
         let window = |per_second| Pace { per_second, ..Pace::default() }.window();
         assert_eq!([0.0, 999.0, 1000.0].map(window), [64, 64, 64]);
         assert_eq!((window(4000.0), window(1e6)), (256, 512));
+    }
+
+    #[test]
+    fn a_pace_is_known_once_two_windows_ended() {
+        let mut pace = Pace::default();
+        let mut ended = |n: usize, millis| {
+            pace.counted += n;
+            pace.weigh(Duration::from_millis(millis));
+            pace.per_second
+        };
+        // One window, too soon; then long enough; then another.
+        assert_eq!([ended(64, 1), ended(0, 8), ended(64, 10)], [0.0, 0.0, 6400.0]);
+        // Known to be fast, it is looked at less often.
+        assert_eq!([ended(640, 39), ended(0, 40), ended(600, 40)], [6400.0, 6400.0, 15_000.0]);
+        // Of a burst, the slower span counts.
+        let mut burst = Pace { counted: 64, ..Pace::default() };
+        burst.weigh(Duration::from_millis(5));
+        burst.counted = 40;
+        burst.weigh(Duration::from_millis(40));
+        assert_eq!((burst.per_second, burst.window()), (1000.0, 64));
     }
 
     #[test]
