@@ -410,7 +410,7 @@ struct Pace {
 
 /// The pace is measured over so long …
 const SPAN: Duration = Duration::from_millis(40);
-/// … or, as long as it is not known to be fast, over so many messages as may be under way, but over so long at least.
+/// … or, as long as more may be under way if it grows, over [`WINDOW`] messages, but over so long at least.
 const GLANCE: Duration = Duration::from_millis(5);
 
 impl Pace {
@@ -422,7 +422,7 @@ impl Pace {
 
     /// Takes a span for measured once it says enough.
     fn weigh(&mut self, span: Duration) {
-        let is_enough = self.per_second < FAST && self.counted >= WINDOW && span >= GLANCE;
+        let is_enough = self.window() < WIDEST && self.counted >= WINDOW && span >= GLANCE;
         if span >= SPAN || is_enough {
             let now = self.counted as f64 / span.as_secs_f64();
             self.per_second = now.min(self.last);
@@ -467,8 +467,9 @@ mod tests {
         };
         // One window, too soon; then long enough; then another.
         assert_eq!([ended(64, 1), ended(0, 8), ended(64, 10)], [0.0, 0.0, 6400.0]);
-        // Known to be fast, it is looked at less often.
-        assert_eq!([ended(640, 39), ended(0, 40), ended(600, 40)], [6400.0, 6400.0, 15_000.0]);
+        // It may still grow; once it cannot, it is looked at less often.
+        assert_eq!([ended(64, 4), ended(16, 5), ended(160, 16)], [6400.0, 6400.0, 10_000.0]);
+        assert_eq!([ended(64, 39), ended(64, 40)], [10_000.0, 3200.0]);
         // Of a burst, the slower span counts.
         let mut burst = Pace { counted: 64, ..Pace::default() };
         burst.weigh(Duration::from_millis(5));

@@ -38,7 +38,7 @@ use crate::{
 /// A connection that had nothing to do for so long is closed politely.
 const IDLE: Duration = Duration::from_secs(20);
 /// How long a message waits for the next one, to be sent with it in one round trip.
-const TOGETHER: Duration = Duration::from_millis(20);
+const TOGETHER: Duration = Duration::from_millis(10);
 /// So much is asked for ahead as goes within this time …
 const AHEAD: Duration = Duration::from_millis(40);
 /// … and no more than so many messages.
