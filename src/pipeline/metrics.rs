@@ -1,7 +1,13 @@
 //! What Prometheus reads: rates, states, groups, stops and the gate. It names campaigns and providers,
 //! never people.
 
-use std::fmt::{Display, Write};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt::{Display, Write},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex;
 
 use crate::{
     app::App,
@@ -10,13 +16,47 @@ use crate::{
         pushback::Standing,
     },
     meters::{BOUNDS, Reading},
-    store::{self, campaigns, deliveries, groups, outcomes, workers},
+    store::{self, Tx, campaigns, deliveries, groups, outcomes, workers},
 };
 
+/// What was counted of campaigns' deliveries, for whoever asks next.
+#[derive(Debug, Default)]
+pub struct Counted(Mutex<HashMap<i64, Count>>);
+
+/// How many deliveries of a campaign were in each state.
+#[derive(Debug)]
+struct Count {
+    began: Instant,
+    took: Duration,
+    /// In the order of [`DeliveryState::ALL`].
+    states: Vec<i64>,
+}
+
+/// What is counted within so long is counted each time.
+const QUICK: Duration = Duration::from_millis(50);
+/// To count a million takes a second or two: else a count serves for so many times as long as it took, and no more
+/// than this part of the time goes into counting, however often somebody asks.
+const SERVES: u32 = 10;
+
+impl Count {
+    async fn of(tx: &mut Tx, campaign: i64) -> store::Result<Count> {
+        let began = Instant::now();
+        let tally = deliveries::tally(tx, campaign).await?;
+        let of = |state: &DeliveryState| tally.iter().filter(|line| line.state == *state).map(|line| line.n).sum();
+        Ok(Count { began, states: DeliveryState::ALL.iter().map(of).collect(), took: began.elapsed() })
+    }
+
+    fn serves_at(&self, at: Instant) -> bool {
+        self.took > QUICK && at.saturating_duration_since(self.began) < self.took * SERVES
+    }
+}
+
 /// The whole text (Prometheus exposition format 0.0.4).
-pub async fn text(app: &App) -> store::Result<String> {
+pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
     let now = app.now().as_millisecond();
     let mut page = Page::default();
+    // Whoever asks meanwhile waits, and finds it counted.
+    let mut counted = counted.0.lock().await;
     let mut tx = app.db.read().await?;
     let all = campaigns::all(&mut tx).await?;
     for state in CampaignState::ALL {
@@ -24,11 +64,16 @@ pub async fn text(app: &App) -> store::Result<String> {
         page.gauge("ouinon_campaigns", "Campaigns by state", &[("state", state.as_str())], n);
     }
     let live = |state: CampaignState| matches!(state, CampaignState::Running | CampaignState::Paused);
+    counted.retain(|id, count| {
+        count.serves_at(Instant::now()) && all.iter().any(|campaign| campaign.id == *id && live(campaign.state))
+    });
     for campaign in all.iter().filter(|campaign| live(campaign.state)) {
         let slug = ("campaign", campaign.slug.as_str());
-        let tally = deliveries::tally(&mut tx, campaign.id).await?;
-        for state in DeliveryState::ALL {
-            let n: i64 = tally.iter().filter(|line| line.state == *state).map(|line| line.n).sum();
+        let count = match counted.entry(campaign.id) {
+            Entry::Occupied(count) => count.into_mut(),
+            Entry::Vacant(place) => place.insert(Count::of(&mut tx, campaign.id).await?),
+        };
+        for (state, n) in DeliveryState::ALL.iter().zip(&count.states) {
             let labels = [slug, ("state", state.as_str())];
             page.gauge("ouinon_deliveries", "Deliveries of running and paused campaigns by state", &labels, n);
         }
@@ -149,6 +194,17 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_count_serves_as_long_as_keeps_counting_rare() {
+        let serves = |took, age| {
+            let began = Instant::now();
+            let count = Count { began, took: Duration::from_millis(took), states: Vec::new() };
+            count.serves_at(began + Duration::from_millis(age))
+        };
+        assert_eq!([serves(2000, 2000), serves(2000, 19_999), serves(2000, 20_000)], [true, true, false]);
+        assert_eq!([serves(50, 50), serves(0, 0)], [false, false]);
+    }
 
     #[test]
     fn samples_of_a_metric_stand_together_under_their_help() {
