@@ -387,6 +387,9 @@ impl Settings {
     }
 }
 
+/// More than a mail server takes from one host, and each costs memory whether it is open or not.
+const MOST_CONNECTIONS: usize = 1000;
+
 fn check_smtp(smtp: SmtpText) -> Result<Smtp, ConfigError> {
     if let Some(id) = &smtp.feedback_sender_id
         && !((5..=15).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
@@ -401,6 +404,12 @@ fn check_smtp(smtp: SmtpText) -> Result<Smtp, ConfigError> {
         return Err(ConfigError::Value {
             setting: "smtp",
             message: "connections, rate_per_minute and give_up_hours are at least 1".into(),
+        });
+    }
+    if connections > MOST_CONNECTIONS {
+        return Err(ConfigError::Value {
+            setting: "smtp.connections",
+            message: format!("expected 1 to {MOST_CONNECTIONS}, each of them to the mail server"),
         });
     }
     Ok(Smtp {

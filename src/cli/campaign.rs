@@ -513,6 +513,8 @@ pub fn print_report(r: &Report, lang: Lang) {
         lang.pick("bloqués", "blocked"),
         lang.pick("rejetés", "bounced"),
         lang.pick("en cours", "open"),
+        lang.pick("sort inconnu", "unknown"),
+        lang.pick("annulés", "cancelled"),
         lang.pick("désinscrits", "unsubscribed"),
     ]);
     for (relationship, part) in &r.by_relationship {
@@ -522,7 +524,9 @@ pub fn print_report(r: &Report, lang: Lang) {
             part.accepted.to_string(),
             part.blocked.to_string(),
             part.bounced.to_string(),
-            (part.queued + part.deferred + part.unknown + part.cancelled).to_string(),
+            (part.queued + part.deferred).to_string(),
+            part.unknown.to_string(),
+            part.cancelled.to_string(),
             part.unsubscribes.to_string(),
         ]);
     }

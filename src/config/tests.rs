@@ -75,6 +75,7 @@ fn a_bad_value_is_refused_with_the_setting_and_the_way_out() {
         ("OUINON_DATABASE_URL", "mysql://x", "database.url", "sqlite:PATH"),
         ("OUINON_SMTP_CONNECTIONS", "many", "smtp.connections", "number"),
         ("OUINON_SMTP_CONNECTIONS", "0", "smtp", "at least 1"),
+        ("OUINON_SMTP_CONNECTIONS", "4294967295", "smtp.connections", "1 to 1000"),
         ("OUINON_SMTP_RATE_PER_MINUTE", "0", "smtp", "at least 1"),
         ("OUINON_SMTP_FEEDBACK_SENDER_ID", "abc", "smtp.feedback_sender_id", "5 to 15"),
         ("OUINON_SMTP_FEEDBACK_SENDER_ID", "with space", "smtp.feedback_sender_id", "5 to 15"),

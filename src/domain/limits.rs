@@ -65,6 +65,13 @@ pub struct Cap {
     pub ends_at: i64,
 }
 
+impl Cap {
+    /// Seconds of a whole period; a day when the clocks change is an hour longer or shorter.
+    pub fn seconds(&self) -> i64 {
+        if self.period.starts_with("hour") { 3600 } else { 24 * 3600 }
+    }
+}
+
 impl Limits {
     /// Whether anything must be counted for this scope.
     pub fn is_counted(&self) -> bool {

@@ -19,6 +19,8 @@ use crate::{
     store::{self, Tx, campaigns, deliveries, groups, outcomes, workers},
 };
 
+const DELIVERIES: &str = "Deliveries of running and paused campaigns by state, and of ended ones those unknown";
+
 /// What was counted of campaigns' deliveries, for whoever asks next.
 #[derive(Debug, Default)]
 pub struct Counted(Mutex<HashMap<i64, Count>>);
@@ -75,7 +77,7 @@ pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
         };
         for (state, n) in DeliveryState::ALL.iter().zip(&count.states) {
             let labels = [slug, ("state", state.as_str())];
-            page.gauge("ouinon_deliveries", "Deliveries of running and paused campaigns by state", &labels, n);
+            page.gauge("ouinon_deliveries", DELIVERIES, &labels, n);
         }
         let running = u8::from(campaign.state == CampaignState::Running);
         page.gauge("ouinon_campaign_running", "1 while the campaign runs, 0 while it is paused", &[slug], running);
@@ -92,6 +94,13 @@ pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
             }
             let fired = u8::from(stopped.is_some_and(|stopped| stopped.stop == gauge.stop));
             page.gauge("ouinon_stop_fired", "1 when this stop has paused the campaign", &labels, fired);
+        }
+    }
+    // An end does not clear them up: they wait for a person.
+    for (id, n) in deliveries::unknowns(&mut tx).await? {
+        if let Some(campaign) = all.iter().find(|campaign| campaign.id == id && !live(campaign.state)) {
+            let labels = [("campaign", campaign.slug.as_str()), ("state", DeliveryState::Unknown.as_str())];
+            page.gauge("ouinon_deliveries", DELIVERIES, &labels, n);
         }
     }
     for counts in outcomes::by_group(&mut tx).await? {

@@ -86,6 +86,9 @@ pub struct CapLeft {
     pub left: i64,
     /// When it is counted anew, RFC 3339.
     pub ends: String,
+    /// Seconds of a whole period.
+    #[serde(skip)]
+    pub period: i64,
 }
 
 /// Why a campaign was stopped automatically.
@@ -168,7 +171,9 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
     for (name, group) in &mut groups {
         let lanes: Vec<&lanes::Waiting> = waiting.iter().filter(|lane| lane.provider_group == *name).collect();
         let next = lanes.iter().filter_map(|lane| lane.next_attempt_at).min();
-        group.next_retry = next.and_then(at);
+        // While it stands still nothing is tried, due or not.
+        let stands_until = standings.get(name).map_or(0, |standing| standing.suspended_until);
+        group.next_retry = next.map(|next| next.max(stands_until)).and_then(at);
         let busy = lanes.iter().filter(|lane| lane.queued || lane.next_attempt_at.is_some());
         let opens: Vec<Option<Timestamp>> = busy.map(|lane| opens(&windows, now, &lane.zone, app.tz())).collect();
         if group.state == Flow::Open && !opens.is_empty() && opens.iter().all(|opens| *opens != Some(now)) {
@@ -254,8 +259,9 @@ async fn caps(app: &App, tx: &mut Tx, scope: &str, limits: &Limits, now: Timesta
     }
     let spent = buckets::spent(tx, &[scope], now.as_millisecond()).await?;
     let left = caps.into_iter().map(|cap| {
+        let (ends, period) = (at(cap.ends_at).unwrap_or_default(), cap.seconds());
         let gone = spent.get(&(scope.to_owned(), cap.period)).copied().unwrap_or(0);
-        CapLeft { most: cap.most, left: (cap.most - gone).max(0), ends: at(cap.ends_at).unwrap_or_default() }
+        CapLeft { most: cap.most, left: (cap.most - gone).max(0), ends, period }
     });
     Ok(left.collect())
 }
@@ -279,11 +285,13 @@ impl Pace {
     pub fn eta(&self, left: i64, per_minute: f64, now: Timestamp) -> i64 {
         let server = self.server.as_ref().and_then(|server| server.rate_per_minute);
         let all = left as f64 * 60.0 / server.map_or(per_minute, |rate| rate.min(per_minute));
+        let capped = |caps: &[CapLeft], left| caps.iter().map(|cap| cap.wait(left, now)).max().unwrap_or(0) as f64;
+        let all = all.max(self.server.as_ref().map_or(0.0, |server| capped(&server.caps, left)));
         let of_group = |group: &GroupPace| {
             let until = group.until.as_ref().and_then(|until| until.parse::<Timestamp>().ok());
             let wait = until.map_or(0, |until| until.as_second() - now.as_second()).max(0) as f64;
             let own = group.rate_per_minute.map_or(0.0, |rate| group.queued as f64 * 60.0 / rate);
-            if group.queued > 0 { wait + own } else { 0.0 }
+            if group.queued > 0 { (wait + own).max(capped(&group.caps, group.queued)) } else { 0.0 }
         };
         self.groups.values().map(of_group).fold(all, f64::max).ceil() as i64
     }
@@ -315,6 +323,13 @@ impl Pace {
             lines.push(format!("{name}: {}, {waits}{next}", group.sentence(lang)));
         }
         let goes_on = goes_on(&self.groups);
+        if let Some(server) = self.server.as_ref().filter(|server| goes_on && !server.caps.is_empty()) {
+            let limits = server.sentence(lang);
+            lines.push(lang.pick(
+                format!("toutes les campagnes ensemble : {limits}"),
+                format!("all campaigns together: {limits}"),
+            ));
+        }
         for gauge in self.stops.iter().filter(|gauge| goes_on || gauge.count > 0) {
             let left = gauge.left.map_or(String::new(), |left| {
                 lang.pick(format!(", encore {left} avant l'arrêt"), format!(", {left} more would stop it"))
@@ -341,6 +356,17 @@ impl ServerPace {
 }
 
 impl CapLeft {
+    /// Seconds until the last of `left` messages may leave, as far as this cap tells.
+    fn wait(&self, left: i64, now: Timestamp) -> i64 {
+        let Ok(ends) = self.ends.parse::<Timestamp>() else { return 0 };
+        let beyond = left - self.left;
+        if beyond <= 0 {
+            return 0;
+        }
+        let whole = (beyond - 1) / self.most.max(1);
+        (ends.as_second() - now.as_second()).max(0).saturating_add(whole.saturating_mul(self.period))
+    }
+
     fn sentence(&self, lang: Lang) -> String {
         let (left, most, ends) = (self.left, self.most, &self.ends);
         lang.pick(format!("reste {left} sur {most} jusqu'à {ends}"), format!("{left} of {most} left until {ends}"))
@@ -374,5 +400,18 @@ impl GroupPace {
                 format!("outside sending hours until {until}"),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_holds_back_what_is_beyond_it_a_period_at_a_time() {
+        let now: Timestamp = "2026-11-29T12:30:00Z".parse().unwrap();
+        let cap = CapLeft { most: 10, left: 4, ends: "2026-11-29T13:00:00Z".into(), period: 3600 };
+        let waits = [4, 5, 14, 15, 34].map(|left| cap.wait(left, now));
+        assert_eq!(waits, [0, 1800, 1800, 1800 + 3600, 1800 + 2 * 3600]);
     }
 }

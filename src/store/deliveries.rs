@@ -17,7 +17,7 @@ use super::{
 };
 use crate::domain::{address::AddressHash, bounces::Past, campaigns::DeliveryState, contacts::Relationship};
 
-pub use counts::{Tally, accepted_series, accepted_since, tally, tracked};
+pub use counts::{Tally, accepted_series, accepted_since, tally, tracked, unknowns};
 
 /// A decided recipient, to be written as a delivery.
 #[derive(Debug, Clone, Serialize)]

@@ -45,10 +45,21 @@ const ACCEPTED_SINCE: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND ended_at > $2",
 );
+const UNKNOWNS: Sql = Sql::twin(
+    "SELECT campaign_id, CAST(COUNT(*) AS BIGINT) FROM delivery INDEXED BY delivery_unknown WHERE state = 'unknown'
+     GROUP BY campaign_id",
+    "SELECT campaign_id, COUNT(*) FROM delivery WHERE state = 'unknown' GROUP BY campaign_id",
+);
 const TRACKED: Sql = Sql::same(
     "SELECT CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND state = 'accepted' AND tracking = 'individual'",
 );
+
+/// Campaigns with deliveries that nobody knows the end of, and how many.
+pub async fn unknowns(tx: &mut Tx) -> Result<Vec<(i64, i64)>> {
+    let sql = UNKNOWNS.on(tx);
+    on!(tx, |c| sqlx::query_as(sql).fetch_all(c).await)
+}
 
 /// How many deliveries of a campaign stand where. Their sum is what was asked.
 pub async fn tally(tx: &mut Tx, campaign: i64) -> Result<Vec<Tally>> {

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ouinon::domain::{campaigns::CampaignState, limits::Limits};
+use ouinon::{
+    domain::{campaigns::CampaignState, lang::Lang, limits::Limits},
+    pipeline::report,
+    store::{self, lanes},
+};
 use serde_json::Value;
 
 use super::town::{Answer, Server, launch, people, ready};
@@ -98,5 +102,46 @@ on_both! {
             assert_eq!(program.run(&args).status.code(), Some(code), "{args:?}");
         }
         assert_eq!(world.report("seen").await.status.state, CampaignState::Running);
+    }
+
+    /// What a cap over all campaigns holds back is said, and no end is promised before the next day; what nobody knows
+    /// the end of stays in the metrics when its campaign has ended.
+    async fn a_cap_over_all_and_the_unknown_of_an_ended_campaign_are_seen(world: &mut World) {
+        ready(world).await;
+        people(world, 9, ["societe.example"]).await;
+        let mut config = (*world.app.config).clone();
+        config.limits.server = Limits { daily: Some(4), ..Limits::default() };
+        world.app.config = Arc::new(config);
+        let server = Server::kind(Duration::ZERO).await;
+        let pages = http::serve(&world.app).await;
+        let campaign = launch(world, "capped", "").await;
+        let worker = Worker::start(&world.app, &server.catcher.url());
+        world.until("the day's are gone", async || world.report("capped").await.status.accepted == 4).await;
+        worker.drain().await;
+        let app = world.app.clone();
+        let live = world.tx(async |tx| {
+            let row = store::campaigns::by_slug(tx, "capped").await?.unwrap();
+            report::live(&app, tx, &row, Lang::En).await
+        }).await;
+        let words = live.pace.lines(Lang::En).join("\n");
+        assert!(words.contains("all campaigns together: 0 of 4 left until "), "{words}");
+        // Five are left: four go tomorrow, and one the day after.
+        let cap = &live.pace.server.as_ref().unwrap().caps[0];
+        let day_ends: jiff::Timestamp = cap.ends.parse().unwrap();
+        let expected = day_ends.as_second() - world.now() / 1000 + 86_400;
+        assert!(live.status.eta.is_some_and(|eta| (eta - expected).abs() < 5), "{:?}, not {expected}", live.status.eta);
+
+        let dead = world.tx(async |tx| store::workers::add(tx, 0).await).await;
+        let lane = lanes::Bound { provider_group: "other", zone: "", past: 0 };
+        let one = world.tx(async |tx| lanes::claim(tx, campaign, dead, &lane, 1).await).await[0].contact_id;
+        world.tx(async |tx| store::deliveries::submitting(tx, campaign, dead, &[one], 1).await).await;
+        world.tx(async |tx| store::deliveries::abandon(tx, dead, 2).await).await;
+        assert!(Program::beside(world).run(&["campaign", "cancel", "capped"]).status.success());
+        let text = pages.get("/metrics").await.body;
+        assert_eq!(sample(&text, "ouinon_deliveries{campaign=\"capped\",state=\"unknown\"}"), Some(1.0), "{text}");
+        assert_eq!(sample(&text, "ouinon_deliveries{campaign=\"capped\",state=\"cancelled\"}"), None, "{text}");
+        let words = String::from_utf8(Program::beside(world).run(&["campaign", "report", "capped"]).stdout).unwrap();
+        let heads = words.lines().find(|line| line.contains("relationship")).unwrap();
+        assert!(heads.contains("unknown") && heads.contains("cancelled"), "{words}");
     }
 }
