@@ -423,8 +423,12 @@ fn instant_as_written(text: &str, tz: &TimeZone) -> anyhow::Result<Timestamp> {
     let local: DateTime = text.parse().map_err(|_| {
         refused("expected 2026-11-23T09:00:00+01:00, 2026-11-23T09:00[Europe/Paris] or 2026-11-23 09:00".to_owned())
     })?;
-    let instant = tz.to_ambiguous_timestamp(local).unambiguous();
-    Ok(instant.map_err(|_| refused("the clocks change then; give an offset".to_owned()))?)
+    let instant = tz.to_ambiguous_timestamp(local);
+    let why = match instant.is_ambiguous() {
+        true => "the clocks change then; give an offset",
+        false => "too far away",
+    };
+    Ok(instant.unambiguous().map_err(|_| refused(why.to_owned()))?)
 }
 
 /// An hour that the change of the clocks skips or repeats names no instant.

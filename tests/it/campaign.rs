@@ -129,6 +129,7 @@ on_both! {
             ("2020-01-01 09:00", "past"),
             // The clocks jump over this hour, and show that one twice.
             ("2099-03-29 02:30", "clocks change"),
+            ("9999-12-31 23:59", "too far away"),
             ("2099-03-29T02:30[Europe/Paris]", "gap"),
             ("2099-10-25T02:30[Europe/Paris]", "fold"),
             // A zone that does not exist is not the controller's, and one that the offset contradicts is neither.

@@ -123,8 +123,8 @@ impl Notes {
                     about,
                     finding,
                     both(
-                        "corrigez le certificat du serveur (nom, validité), donnez son autorité privée dans smtp.ca_file, ou écrivez smtps:// pour le port 465",
-                        "mend the server's certificate (name, validity), name its private authority in smtp.ca_file, or write smtps:// for port 465",
+                        "corrigez le certificat du serveur (nom, validité), donnez son autorité privée dans smtp.ca_file, ou écrivez smtps:// pour le port 465 et smtp:// pour les autres",
+                        "mend the server's certificate (name, validity), name its private authority in smtp.ca_file, or write smtps:// for port 465 and smtp:// for others",
                     ),
                 );
                 self.skipped(AUTH, about, later());
