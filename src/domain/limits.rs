@@ -63,13 +63,8 @@ pub struct Cap {
     pub most: i64,
     /// Its end, in milliseconds.
     pub ends_at: i64,
-}
-
-impl Cap {
-    /// Seconds of a whole period; a day when the clocks change is an hour longer or shorter.
-    pub fn seconds(&self) -> i64 {
-        if self.period.starts_with("hour") { 3600 } else { 24 * 3600 }
-    }
+    /// Seconds of those that follow; a day when the clocks change is an hour longer or shorter.
+    pub seconds: i64,
 }
 
 impl Limits {
@@ -84,14 +79,14 @@ impl Limits {
         if let Some(most) = self.hourly {
             let hour = now.as_second().div_euclid(3600);
             let ends_at = (hour + 1) * 3_600_000;
-            caps.push(Cap { period: format!("hour {hour}"), most: most.into(), ends_at });
+            caps.push(Cap { period: format!("hour {hour}"), most: most.into(), ends_at, seconds: 3600 });
         }
         let today = now.to_zoned(tz.clone());
         let warm_up = self.warm_up.as_ref().and_then(|plan| plan.cap(today.date()));
         if let Some(most) = self.daily.into_iter().chain(warm_up).min() {
             let ends = today.tomorrow().and_then(|day| day.start_of_day()).map(|start| start.timestamp());
             let ends_at = ends.map_or(i64::MAX, |end| end.as_millisecond());
-            caps.push(Cap { period: format!("day {}", today.date()), most: most.into(), ends_at });
+            caps.push(Cap { period: format!("day {}", today.date()), most: most.into(), ends_at, seconds: 24 * 3600 });
         }
         caps
     }

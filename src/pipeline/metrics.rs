@@ -16,6 +16,7 @@ use crate::{
         pushback::Standing,
     },
     meters::{BOUNDS, Reading},
+    pipeline::report,
     store::{self, Tx, campaigns, deliveries, groups, outcomes, workers},
 };
 
@@ -36,9 +37,6 @@ struct Count {
 
 /// What is counted within so long is counted each time.
 const QUICK: Duration = Duration::from_millis(50);
-/// To count a million takes a second or two: else a count serves for so many times as long as it took, and no more
-/// than this part of the time goes into counting, however often somebody asks.
-const SERVES: u32 = 10;
 
 impl Count {
     async fn of(tx: &mut Tx, campaign: i64) -> store::Result<Count> {
@@ -49,7 +47,7 @@ impl Count {
     }
 
     fn serves_at(&self, at: Instant) -> bool {
-        self.took > QUICK && at.saturating_duration_since(self.began) < self.took * SERVES
+        self.took > QUICK && at.saturating_duration_since(self.began) < self.took + report::rest(self.took)
     }
 }
 
@@ -66,9 +64,7 @@ pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
         page.gauge("ouinon_campaigns", "Campaigns by state", &[("state", state.as_str())], n);
     }
     let live = |state: CampaignState| matches!(state, CampaignState::Running | CampaignState::Paused);
-    counted.retain(|id, count| {
-        count.serves_at(Instant::now()) && all.iter().any(|campaign| campaign.id == *id && live(campaign.state))
-    });
+    counted.retain(|_, count| count.serves_at(Instant::now()));
     for campaign in all.iter().filter(|campaign| live(campaign.state)) {
         let slug = ("campaign", campaign.slug.as_str());
         let count = match counted.entry(campaign.id) {

@@ -259,9 +259,9 @@ async fn caps(app: &App, tx: &mut Tx, scope: &str, limits: &Limits, now: Timesta
     }
     let spent = buckets::spent(tx, &[scope], now.as_millisecond()).await?;
     let left = caps.into_iter().map(|cap| {
-        let (ends, period) = (at(cap.ends_at).unwrap_or_default(), cap.seconds());
         let gone = spent.get(&(scope.to_owned(), cap.period)).copied().unwrap_or(0);
-        CapLeft { most: cap.most, left: (cap.most - gone).max(0), ends, period }
+        let ends = at(cap.ends_at).unwrap_or_default();
+        CapLeft { most: cap.most, left: (cap.most - gone).max(0), ends, period: cap.seconds }
     });
     Ok(left.collect())
 }

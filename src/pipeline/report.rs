@@ -1,6 +1,6 @@
 //! Status and report: where every person asked for stands, and what people did.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
@@ -157,6 +157,13 @@ pub struct Series {
 const UNKNOWNS_SHOWN: i64 = 100;
 /// A week of minutes: what happens later is counted, but not drawn.
 const SERIES_MINUTES: i64 = 7 * 24 * 60;
+
+/// How long whoever asks again and again leaves the deliveries alone after a count that took so long: to count a million
+/// takes a second or two, and a tenth of the time may go into it. A count that only a slow database made long keeps
+/// nobody waiting for more than a minute.
+pub fn rest(took: Duration) -> Duration {
+    (took * 9).min(Duration::from_secs(60))
+}
 
 /// Where the campaign stands, read in one go.
 pub async fn status(tx: &mut Tx, campaign: &Campaign) -> store::Result<Status> {

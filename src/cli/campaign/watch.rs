@@ -27,7 +27,7 @@ pub(super) async fn answer_status(app: &App, slug: &str, json: bool) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often it looks again; to count a million takes a second or two, and then a tenth of the time goes into it.
+/// How often it looks again, unless counting takes long.
 const EACH: Duration = Duration::from_secs(1);
 
 /// Again until nothing moves any more.
@@ -56,7 +56,7 @@ pub(super) async fn watch(app: &App, slug: &str, json: bool) -> anyhow::Result<E
             }
             return Ok(ExitCode::SUCCESS);
         }
-        tokio::time::sleep(EACH.max(took * 9)).await;
+        tokio::time::sleep(EACH.max(report::rest(took))).await;
     }
 }
 
