@@ -36,7 +36,7 @@ use ouinon::{
     store::{
         consents::{self, Consent, ConsentPurpose},
         contacts,
-        deliveries::{self, Decided, Outcome},
+        deliveries::{self, Decided, Outcome, Wire},
         lanes, products, suppressions,
     },
     web::{self, Public, public::Desk},
@@ -296,9 +296,11 @@ async fn installation(folder: &Path, url: &str, people: usize) -> App {
         for ids in numbers.chunks(500).map(|some| some.iter().map(|n| *n as i64 + 1).collect::<Vec<i64>>()) {
             let lane = lanes::Bound { provider_group: "other", zone: "", past: ids[0] - 1 };
             lanes::claim(&mut tx, CAMPAIGN, 1, &lane, ids.len() as i64).await.unwrap();
-            deliveries::submitting(&mut tx, CAMPAIGN, 1, &ids, now - 3_600_000).await.unwrap();
+            let mut wire = Wire::new(1);
+            wire.submitting(&mut tx, CAMPAIGN, &ids, now - 3_600_000).await.unwrap();
             let ended: Vec<Outcome> = ids.iter().map(|id| outcome(*id, now - 3_600_000)).collect();
-            deliveries::record(&mut tx, CAMPAIGN, 1, &ended.iter().collect::<Vec<_>>()).await.unwrap();
+            wire.record(&mut tx, CAMPAIGN, &ended.iter().collect::<Vec<_>>()).await.unwrap();
+            wire.write(&mut tx).await.unwrap();
         }
         tx.commit().await.unwrap();
     }

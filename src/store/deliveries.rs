@@ -4,6 +4,7 @@
 //! comes late changes nothing.
 
 mod counts;
+mod wire;
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,7 @@ use super::{
 use crate::domain::{address::AddressHash, bounces::Past, campaigns::DeliveryState, contacts::Relationship};
 
 pub use counts::{Tally, accepted_series, accepted_since, tally, tracked, unknowns};
+pub use wire::{Wire, orphans, record_late, still_submitting};
 
 /// A decided recipient, to be written as a delivery.
 #[derive(Debug, Clone, Serialize)]
@@ -155,77 +157,28 @@ const ENQUEUE: Sql = Sql::twin(
 const RELEASE: Sql = Sql::twin(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND state = 'claimed'
-     AND contact_id IN (SELECT value FROM json_each($3))",
+     AND contact_id IN (SELECT value FROM json_each($3))
+     AND contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1)",
     "UPDATE delivery SET state = 'queued', worker_id = NULL
      WHERE campaign_id = $1 AND worker_id IS NOT DISTINCT FROM $2 AND state IS NOT DISTINCT FROM 'claimed'
      AND contact_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json))))",
 );
 // Here and below, on SQLite: what its only sender has in hand is still queued on disk, unless it was tried before.
-const SUBMITTING: Sql = Sql::twin(
-    "UPDATE delivery SET state = 'submitting', worker_id = $2, submitted_at = $3, attempts = attempts + 1,
-     first_submitted_at = COALESCE(first_submitted_at, $3)
-     WHERE campaign_id = $1 AND contact_id IN (SELECT value FROM json_each($4))
-     AND CASE state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN worker_id = $2 END",
-    "UPDATE delivery SET state = 'submitting', submitted_at = $3, attempts = attempts + 1,
-     first_submitted_at = COALESCE(first_submitted_at, $3)
-     WHERE campaign_id = $1 AND worker_id IS NOT DISTINCT FROM $2 AND state IS NOT DISTINCT FROM 'claimed'
-     AND contact_id = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($4 AS json))))",
-);
-// Here and below, on SQLite: without the fence of MATERIALIZED the planner knows the campaign first, walks over
-// all of its deliveries, and looks for each among the rows.
+// Without the fence of MATERIALIZED the planner knows the campaign first, walks over all of its deliveries, and looks
+// for each among the rows.
 const CHANGE: Sql = Sql::twin(
     "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
      value ->> 'state' AS state, value ->> 'code' AS code FROM jsonb_each($4))
      UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL FROM r
      WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
-     AND CASE delivery.state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN delivery.worker_id = $2 END",
+     AND CASE delivery.state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN delivery.worker_id = $2 END
+     AND delivery.contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1)",
     "UPDATE delivery SET state = r.state, code = r.code, decided_at = $3, ended_at = $3, worker_id = NULL
      FROM json_to_recordset(CAST($4 AS json)) AS r(contact_id bigint, state text, code text)
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
      AND delivery.contact_id = ANY (ARRAY(SELECT CAST(value ->> 'contact_id' AS BIGINT)
      FROM json_array_elements(CAST($4 AS json))))
      AND delivery.worker_id IS NOT DISTINCT FROM $2 AND delivery.state IS NOT DISTINCT FROM 'claimed'",
-);
-const RECORD: Sql = Sql::twin(
-    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
-     value ->> 'state' AS state, value ->> 'next_attempt_at' AS next_attempt_at, value ->> 'ended_at' AS ended_at,
-     value ->> 'bounce_class' AS bounce_class, value ->> 'reply' AS reply, value ->> 'unsent' AS unsent
-     FROM jsonb_each($3))
-     UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
-     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL, attempts = attempts - r.unsent,
-     first_submitted_at = CASE WHEN attempts > r.unsent THEN first_submitted_at END,
-     submitted_at = CASE WHEN attempts > r.unsent THEN submitted_at END FROM r
-     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
-     AND delivery.worker_id = $2 AND delivery.state = 'submitting'",
-    "UPDATE delivery SET state = r.state, next_attempt_at = r.next_attempt_at, ended_at = r.ended_at,
-     bounce_class = r.bounce_class, reply = r.reply, worker_id = NULL, attempts = attempts - r.unsent,
-     first_submitted_at = CASE WHEN attempts > r.unsent THEN first_submitted_at END,
-     submitted_at = CASE WHEN attempts > r.unsent THEN submitted_at END
-     FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, state text, next_attempt_at bigint,
-     ended_at bigint, bounce_class text, reply text, unsent bigint)
-     WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
-     AND delivery.contact_id = ANY (ARRAY(SELECT CAST(value ->> 'contact_id' AS BIGINT)
-     FROM json_array_elements(CAST($3 AS json))))
-     AND delivery.worker_id IS NOT DISTINCT FROM $2 AND delivery.state IS NOT DISTINCT FROM 'submitting'",
-);
-const RECORD_LATE: Sql = Sql::twin(
-    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
-     value ->> 'state' AS state, value ->> 'ended_at' AS ended_at, value ->> 'bounce_class' AS bounce_class,
-     value ->> 'reply' AS reply FROM jsonb_each($2))
-     UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply FROM r
-     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
-     AND delivery.state = 'unknown' AND r.state IN ('accepted', 'bounced')",
-    "UPDATE delivery SET state = r.state, ended_at = r.ended_at, bounce_class = r.bounce_class, reply = r.reply
-     FROM json_to_recordset(CAST($2 AS json)) AS r(contact_id bigint, state text, ended_at bigint,
-     bounce_class text, reply text)
-     WHERE delivery.campaign_id = $1 AND delivery.state = 'unknown' AND delivery.contact_id = r.contact_id
-     AND r.state IN ('accepted', 'bounced')",
-);
-const STILL_SUBMITTING: Sql = Sql::twin(
-    "SELECT contact_id FROM delivery WHERE campaign_id = $1 AND worker_id = $2 AND state = 'submitting'
-     AND contact_id IN (SELECT value FROM json_each($3))",
-    "SELECT contact_id FROM delivery WHERE campaign_id = $1 AND worker_id = $2 AND state = 'submitting'
-     AND contact_id IN (SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST($3 AS json)))",
 );
 // Without statistics SQLite would rather look at every delivery of the campaign than at the few of an index.
 const CANCEL_DEFERRED: Sql = Sql::twin(
@@ -243,7 +196,8 @@ const IS_OPEN: Sql = Sql::twin(
 const FAIL: Sql = Sql::twin(
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND contact_id = $3
-     AND CASE state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN worker_id = $2 END",
+     AND CASE state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN worker_id = $2 END
+     AND contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1)",
     "UPDATE delivery SET state = 'bounced', bounce_class = 'content', reply = $4, ended_at = $5, worker_id = NULL
      WHERE campaign_id = $1 AND worker_id = $2 AND contact_id = $3 AND state = 'claimed'",
 );
@@ -251,35 +205,46 @@ const ABANDON_CLAIMED: Sql = Sql::same(
     "UPDATE delivery SET state = 'queued', worker_id = NULL
      WHERE worker_id = $1 AND state = 'claimed'",
 );
-const ABANDON_SUBMITTING: Sql = Sql::same(
-    "UPDATE delivery SET state = 'unknown', worker_id = NULL, ended_at = $2
-     WHERE worker_id = $1 AND state = 'submitting'",
-);
 const CANCEL: Sql = Sql::same(
     "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
-     WHERE campaign_id = $1 AND state IN ('queued', 'claimed', 'deferred')",
+     WHERE campaign_id = $1 AND state IN ('queued', 'claimed', 'deferred')
+     AND contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1)",
 );
 const CANCEL_CONTACT: Sql = Sql::same(
     "UPDATE delivery SET state = 'cancelled', worker_id = NULL, ended_at = $2
      WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1
-     AND state IN ('queued', 'claimed', 'deferred')",
+     AND state IN ('queued', 'claimed', 'deferred')
+     AND NOT EXISTS (SELECT 1 FROM on_wire w WHERE w.campaign_id = delivery.campaign_id AND w.contact_id = $1)",
 );
 const FORGET_CONTACT: Sql = Sql::same(
     "UPDATE delivery SET reply = '' WHERE campaign_id IN (SELECT id FROM campaign) AND contact_id = $1 AND reply <> ''",
 );
+// Here and below: who is on the wire is being submitted, whatever the row says.
 const OF_CONTACT: Sql = Sql::same(
-    "SELECT c.slug AS campaign, d.state, d.code, d.tracking, d.rules_version, d.decided_at, d.attempts, d.submitted_at,
-     d.ended_at, d.bounce_class, d.reply FROM campaign c JOIN delivery d ON d.campaign_id = c.id AND d.contact_id = $1
-     ORDER BY c.id",
+    "WITH w AS MATERIALIZED (SELECT campaign_id, contact_id, submitted_at FROM on_wire WHERE contact_id = $1)
+     SELECT c.slug AS campaign, CASE WHEN w.contact_id IS NULL THEN d.state ELSE 'submitting' END AS state, d.code,
+     d.tracking, d.rules_version, d.decided_at, d.attempts + CASE WHEN w.contact_id IS NULL THEN 0 ELSE 1 END AS attempts,
+     COALESCE(w.submitted_at, d.submitted_at) AS submitted_at, d.ended_at, d.bounce_class, d.reply
+     FROM campaign c JOIN delivery d ON d.campaign_id = c.id AND d.contact_id = $1
+     LEFT JOIN w ON w.campaign_id = d.campaign_id ORDER BY c.id",
 );
 /// CROSS JOIN: SQLite keeps its order, the few campaigns first.
 const JUST_LEFT: Sql = Sql::same(
-    "SELECT c.product, MAX(d.submitted_at) AS submitted_at FROM campaign c CROSS JOIN delivery d
-     WHERE d.campaign_id = c.id AND d.address_hash = $1 AND c.id <> $2 AND (c.finished_at IS NULL OR c.finished_at >= $3) AND d.submitted_at >= $3
-     AND d.state IN ('submitting', 'accepted', 'unknown') GROUP BY c.product ORDER BY c.product",
+    "WITH w AS MATERIALIZED (SELECT campaign_id, contact_id, submitted_at FROM on_wire)
+     SELECT c.product, MAX(COALESCE(w.submitted_at, d.submitted_at)) AS submitted_at
+     FROM campaign c CROSS JOIN delivery d
+     LEFT JOIN w ON w.campaign_id = d.campaign_id AND w.contact_id = d.contact_id
+     WHERE d.campaign_id = c.id AND d.address_hash = $1 AND c.id <> $2 AND (c.finished_at IS NULL OR c.finished_at >= $3)
+     AND COALESCE(w.submitted_at, d.submitted_at) >= $3
+     AND (w.contact_id IS NOT NULL OR d.state IN ('submitting', 'accepted', 'unknown'))
+     GROUP BY c.product ORDER BY c.product",
 );
-const OF_PERSON: Sql =
-    Sql::same("SELECT state, code, submitted_at FROM delivery WHERE campaign_id = $1 AND address_hash = $2");
+const OF_PERSON: Sql = Sql::same(
+    "WITH w AS MATERIALIZED (SELECT contact_id, submitted_at FROM on_wire WHERE campaign_id = $1)
+     SELECT CASE WHEN w.contact_id IS NULL THEN d.state ELSE 'submitting' END AS state, d.code,
+     COALESCE(w.submitted_at, d.submitted_at) AS submitted_at FROM delivery d
+     LEFT JOIN w ON w.contact_id = d.contact_id WHERE d.campaign_id = $1 AND d.address_hash = $2",
+);
 const NEXT_ATTEMPT: Sql = Sql::twin(
     "SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred'",
     "SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'",
@@ -325,28 +290,6 @@ pub async fn release(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) 
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(list).execute(c).await.map(|d| d.rows_affected()))
 }
 
-/// Marks claimed deliveries as being submitted, and returns those that are: they still were the worker's to
-/// submit. Only these may be sent, and only after the transaction is committed.
-pub async fn submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64], now: i64) -> Result<Vec<i64>> {
-    if contacts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (sql, list) = (SUBMITTING.on(tx), super::json(contacts));
-    let marked = on!(tx, |c| sqlx::query(sql)
-        .bind(campaign)
-        .bind(worker)
-        .bind(now)
-        .bind(list)
-        .execute(c)
-        .await
-        .map(|done| done.rows_affected()))?;
-    // Nearly always all of them: then there is nothing to read.
-    if marked == contacts.len() as u64 {
-        return Ok(contacts.to_vec());
-    }
-    still_submitting(tx, campaign, worker, contacts).await
-}
-
 /// Ends claimed deliveries that may not be sent any more.
 pub async fn change(tx: &mut Tx, campaign: i64, worker: i64, changes: &[Changed], now: i64) -> Result<()> {
     if changes.is_empty() {
@@ -354,28 +297,6 @@ pub async fn change(tx: &mut Tx, campaign: i64, worker: i64, changes: &[Changed]
     }
     let (sql, rows) = (CHANGE.on(tx), super::json(changes));
     on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(now).bind(rows).execute(c).await.map(|_| ()))
-}
-
-/// Records what became of submissions.
-pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[&Outcome]) -> Result<u64> {
-    if outcomes.is_empty() {
-        return Ok(0);
-    }
-    let (sql, rows) = (RECORD.on(tx), super::json(outcomes));
-    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(worker).bind(rows).execute(c).await.map(|d| d.rows_affected()))
-}
-
-/// Records what a worker learnt of submissions after others had taken it for dead: the server's word
-/// ends what would stay unknown. A refusal that may pass stays unknown, for unknown is never sent again.
-pub async fn record_late(tx: &mut Tx, campaign: i64, outcomes: &[&Outcome]) -> Result<u64> {
-    let (sql, rows) = (RECORD_LATE.on(tx), super::json(outcomes));
-    on!(tx, |c| sqlx::query(sql).bind(campaign).bind(rows).execute(c).await.map(|d| d.rows_affected()))
-}
-
-/// Which of these the worker has marked as submitting.
-pub async fn still_submitting(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64]) -> Result<Vec<i64>> {
-    let (sql, list) = (STILL_SUBMITTING.on(tx), super::json(contacts));
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).bind(worker).bind(list).fetch_all(c).await)
 }
 
 /// Cancels what was deferred after its campaign was cancelled.
@@ -407,11 +328,9 @@ pub async fn fail(tx: &mut Tx, campaign: i64, worker: i64, contact: i64, why: &s
 /// What a dead worker held: claimed goes back to the queue, submitting becomes unknown.
 /// Returns how many of each.
 pub async fn abandon(tx: &mut Tx, worker: i64, now: i64) -> Result<(u64, u64)> {
+    let unknown = wire::abandon(tx, worker, now).await?;
     let sql = ABANDON_CLAIMED.on(tx);
     let requeued = on!(tx, |c| sqlx::query(sql).bind(worker).execute(c).await.map(|done| done.rows_affected()))?;
-    let sql = ABANDON_SUBMITTING.on(tx);
-    let unknown =
-        on!(tx, |c| sqlx::query(sql).bind(worker).bind(now).execute(c).await.map(|done| done.rows_affected()))?;
     Ok((requeued, unknown))
 }
 

@@ -48,12 +48,13 @@ const ADD: Sql = Sql::twin(
 const OF_CAMPAIGN: Sql =
     Sql::same("SELECT provider_group, zone FROM lane WHERE campaign_id = $1 ORDER BY provider_group, zone");
 // The bound spares a walk over every row already claimed, and the named index one over other lanes: without
-// statistics SQLite would rather walk over the campaign.
+// statistics SQLite would rather walk over the campaign. Who is on the wire is still queued there on disk.
 const WAITING: Sql = Sql::twin(
     "SELECT value ->> 'provider_group' AS provider_group, value ->> 'zone' AS zone,
      EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_queued WHERE campaign_id = $1 AND state = 'queued'
      AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone'
-     AND contact_id > value ->> 'past') AS queued,
+     AND contact_id > value ->> 'past'
+     AND contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1)) AS queued,
      (SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred
      WHERE campaign_id = $1 AND state = 'deferred'
      AND provider_group = value ->> 'provider_group' AND zone = value ->> 'zone') AS next_attempt_at
@@ -69,7 +70,7 @@ const QUEUED: Sql = Sql::twin(
     "SELECT json_group_array(json_array(contact_id, attempts, first_submitted_at)) FROM (
      SELECT contact_id, attempts, first_submitted_at FROM delivery INDEXED BY delivery_queued
      WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $2 AND zone = $3 AND contact_id > $4
-     ORDER BY contact_id LIMIT $5)",
+     AND contact_id NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $1) ORDER BY contact_id LIMIT $5)",
     "SELECT CAST(COALESCE(json_agg(json_build_array(contact_id, attempts, first_submitted_at)), '[]') AS TEXT) FROM (
      SELECT contact_id, attempts, first_submitted_at FROM delivery
      WHERE campaign_id = $1 AND state = 'queued' AND provider_group = $2 AND zone = $3 AND contact_id > $4

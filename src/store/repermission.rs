@@ -246,7 +246,8 @@ const REACHED: Sql = Sql::same(
      WHERE d.campaign_id = $1 AND d.state = 'accepted' GROUP BY d.relationship, COALESCE(c.kind, '')",
 );
 const ANSWERED: Sql = Sql::twin(
-    "SELECT l.position, d.state, d.ended_at FROM repermission_line l
+    "SELECT l.position, CASE WHEN d.contact_id IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = $2)
+     THEN 'submitting' ELSE d.state END AS state, d.ended_at FROM repermission_line l
      CROSS JOIN delivery d INDEXED BY delivery_address ON d.campaign_id = $2 AND d.address_hash = l.address_hash
      WHERE l.plan_id = $1 AND l.position > $3 AND l.sorted_into = 'askable' ORDER BY l.position LIMIT $4",
     "SELECT l.position, d.state, d.ended_at FROM repermission_line l

@@ -26,7 +26,7 @@ use crate::{
         gate::{self, Ended, Verdict},
     },
     pipeline::stops,
-    store::deliveries,
+    store::deliveries::{self, Wire},
 };
 
 /// Messages between the gate and their record, at most, up to a thousand messages a second …
@@ -86,6 +86,7 @@ impl Gate {
             seats: BTreeMap::new(),
             asked: 0,
             idle: VecDeque::new(),
+            wire: Some(Wire::new(worker)),
             patience: PATIENCE,
         };
         // On a thread of its own: as a task it would stand behind the seats' each time the database answers,
@@ -140,6 +141,8 @@ struct Post {
     asked: u64,
     /// Seats that are to be called when there is work.
     idle: VecDeque<oneshot::Sender<()>>,
+    /// What is on the wire; none: to be read, for nobody knows whether the last commit came through.
+    wire: Option<Wire>,
     /// How long the database is still asked once the worker is told to stop.
     patience: Duration,
 }
@@ -184,8 +187,8 @@ impl Post {
             let window = pace.window();
             // What ends now leaves its place to those that pass in the same commit.
             let places = window.saturating_sub(out - ended.len().min(out));
-            self.seats.retain(|_, seat| !seat.is_closed());
-            let jobs = self.pick(self.seats.len().min(places)).await;
+            let ready = self.ready(places.min(self.waiting.len()));
+            let jobs = self.pick(ready).await;
             at_once = false;
             if !jobs.is_empty() || !ended.is_empty() {
                 out = out.saturating_sub(ended.len());
@@ -243,6 +246,28 @@ impl Post {
             }
         }
         ended
+    }
+
+    /// How many seats are ready, as far as `most` of them. Of the others it is only asked once nobody waits for them:
+    /// there are hundreds, each somewhere else in memory.
+    fn ready(&mut self, most: usize) -> usize {
+        if most == 0 {
+            self.seats.retain(|_, seat| !seat.is_closed());
+            return 0;
+        }
+        let (mut ready, mut gone) = (0, Vec::new());
+        for (turn, seat) in &self.seats {
+            if seat.is_closed() {
+                gone.push(*turn);
+            } else {
+                ready += 1;
+            }
+            if ready == most {
+                break;
+            }
+        }
+        gone.iter().for_each(|turn| drop(self.seats.remove(turn)));
+        ready
     }
 
     /// The next jobs that may go, at most `most`. Those of a provider that has no connection free wait,
@@ -353,7 +378,7 @@ impl Post {
         loop {
             let began = Instant::now();
             let passed = tokio::select! {
-                passed = gate::pass(&self.app, self.worker, jobs, ended, again) => passed,
+                passed = gate::pass(&self.app, self.worker, &mut self.wire, jobs, ended, again) => passed,
                 () = &mut given_up => {
                     tracing::error!(records = ended.len(), "the database stays away; what was on the wire is unknown");
                     // Whatever is still to be recorded is asked once more, and no longer.

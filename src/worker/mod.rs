@@ -383,6 +383,10 @@ impl Worker {
             let (requeued, unknown) = deliveries::abandon(&mut tx, id, now).await?;
             tracing::warn!(worker = id, requeued, unknown, "a worker died; its claims are taken over");
         }
+        for id in deliveries::orphans(&mut tx).await? {
+            let (_, unknown) = deliveries::abandon(&mut tx, id, now).await?;
+            tracing::warn!(worker = id, unknown, "a worker left something on the wire");
+        }
         tx.commit().await
     }
 

@@ -12,7 +12,6 @@ use ouinon::{
 };
 
 use crate::{
-    invariants,
     program::Program,
     sending::{Sending, campaign},
     store::contact,
@@ -41,8 +40,7 @@ async fn addresses_in(world: &World, state: DeliveryState) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let people = world.tx(async |tx| store::contacts::page(tx, 0, PEOPLE as i64).await).await;
     for someone in people {
-        let sql = format!("SELECT COUNT(*) FROM delivery WHERE contact_id = {} AND state = '{state}'", someone.id);
-        if invariants::number(world.db(), &sql).await == 1 {
+        if world.state_of(someone.id).await == Some(state) {
             found.insert(someone.address);
         }
     }

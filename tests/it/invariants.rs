@@ -34,6 +34,16 @@ const NEVER: &[(&str, &str)] = &[
          AND NOT (state = 'deferred' AND reply = '' AND attempts = 0 AND submitted_at IS NULL)",
     ),
     (
+        "a delivery on the wire that nobody submits any more",
+        "SELECT COUNT(*) FROM on_wire w WHERE NOT EXISTS (SELECT 1 FROM delivery d WHERE d.campaign_id = w.campaign_id
+         AND d.contact_id = w.contact_id AND d.state IN ('queued', 'claimed'))",
+    ),
+    ("a delivery on the wire of nobody", "SELECT COUNT(*) FROM on_wire WHERE worker_id NOT IN (SELECT id FROM worker)"),
+    (
+        "a delivery twice on the wire",
+        "SELECT COUNT(*) FROM (SELECT 1 FROM on_wire GROUP BY campaign_id, contact_id HAVING COUNT(*) > 1) AS twice",
+    ),
+    (
         "a deferred delivery that is never due",
         "SELECT COUNT(*) FROM delivery WHERE state = 'deferred' AND next_attempt_at IS NULL",
     ),
@@ -73,7 +83,31 @@ const WITNESSES: (&str, &str) = (
          BEGIN SELECT RAISE(ABORT, 'invariant broken: a delivery comes back from its end'); END;
          CREATE TRIGGER no_retry BEFORE UPDATE OF state ON delivery
          WHEN NEW.state IN ('queued', 'claimed') AND OLD.state = 'submitting'
-         BEGIN SELECT RAISE(ABORT, 'invariant broken: what may have been sent is sent again'); END;",
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what may have been sent is sent again'); END;
+         CREATE TRIGGER no_second_place BEFORE UPDATE OF state ON delivery WHEN NEW.state = 'submitting'
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what is on the wire is written into its row'); END;
+         CREATE TRIGGER no_other_end BEFORE UPDATE OF state ON delivery
+         WHEN OLD.state IN ('queued', 'claimed') AND (NEW.state IN ('queued', 'claimed', 'blocked', 'cancelled')
+         OR NEW.state = 'bounced' AND NEW.attempts = OLD.attempts)
+         AND EXISTS (SELECT 1 FROM on_wire w WHERE w.campaign_id = OLD.campaign_id AND w.contact_id = OLD.contact_id)
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what is on the wire is said never to have left'); END;
+         CREATE TRIGGER no_odd_list AFTER INSERT ON wire
+         WHEN EXISTS (SELECT 1 FROM on_wire w WHERE NOT EXISTS (SELECT 1 FROM delivery d
+         WHERE d.campaign_id = w.campaign_id AND d.contact_id = w.contact_id AND d.state IN ('queued', 'claimed')))
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what has ended is on the wire'); END;
+         CREATE TRIGGER no_ended_listed AFTER UPDATE ON wire
+         WHEN EXISTS (SELECT 1 FROM on_wire w WHERE NOT EXISTS (SELECT 1 FROM delivery d
+         WHERE d.campaign_id = w.campaign_id AND d.contact_id = w.contact_id AND d.state IN ('queued', 'claimed')))
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what has ended is on the wire'); END;
+         CREATE TRIGGER no_silent_return AFTER UPDATE ON wire
+         WHEN EXISTS (SELECT 1 FROM json_each(OLD.contacts) b, json_each(b.value, '$[2]') c JOIN delivery d
+         ON d.campaign_id = b.value ->> 0 AND d.contact_id = c.value AND d.state IN ('queued', 'claimed')
+         WHERE c.value NOT IN (SELECT w.contact_id FROM on_wire w WHERE w.campaign_id = d.campaign_id))
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what is on the wire may be claimed again'); END;
+         CREATE TRIGGER no_silent_end AFTER DELETE ON wire
+         WHEN EXISTS (SELECT 1 FROM json_each(OLD.contacts) b, json_each(b.value, '$[2]') c JOIN delivery d
+         ON d.campaign_id = b.value ->> 0 AND d.contact_id = c.value AND d.state IN ('queued', 'claimed'))
+         BEGIN SELECT RAISE(ABORT, 'invariant broken: what is on the wire may be claimed again'); END;",
     "CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS
          'BEGIN RAISE EXCEPTION ''invariant broken: %'', TG_ARGV[0]; END';
          CREATE TRIGGER no_delete BEFORE DELETE ON suppression

@@ -18,7 +18,6 @@ use ouinon::{
 };
 
 use crate::{
-    invariants,
     sending::{Sending, campaign},
     store::contact,
     world::{World, on_both},
@@ -57,16 +56,6 @@ async fn refuse(world: &World, post: &Sending, contact: &Contact) {
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
-async fn state(world: &World, contact: &Contact) -> String {
-    let sql = format!("SELECT COUNT(*) FROM delivery WHERE contact_id = {} AND state = ", contact.id);
-    for state in DeliveryState::ALL {
-        if invariants::number(world.db(), &format!("{sql}'{state}'")).await == 1 {
-            return state.to_string();
-        }
-    }
-    "none".into()
-}
-
 on_both! {
     /// U20: who refuses while queued is not mailed, although the campaign was decided long before.
     async fn who_refuses_while_queued_is_not_mailed(world: &mut World) {
@@ -78,8 +67,9 @@ on_both! {
         let working = world.work();
         world.until("the first mail is out", async || post.catcher.mailbag().count() > 0).await;
         let last = everybody.last().unwrap();
-        let waits = state(world, last).await;
-        assert!(["queued", "claimed"].contains(&waits.as_str()), "it is {waits} already");
+        let waits = world.state_of(last.id).await;
+        let waiting = [Some(DeliveryState::Queued), Some(DeliveryState::Claimed)];
+        assert!(waiting.contains(&waits), "it is {waits:?} already");
         refuse(world, &post, last).await;
         world.until_state("autumn", CampaignState::Finished).await;
         working.stop().await;
@@ -111,7 +101,7 @@ on_both! {
         for someone in everybody.iter().rev().step_by(5) {
             refuse(world, &post, someone).await;
             refusals += 1;
-            if !["submitting", "accepted"].contains(&state(world, someone).await.as_str()) {
+            if !matches!(world.state_of(someone.id).await, Some(DeliveryState::Submitting | DeliveryState::Accepted)) {
                 in_time.insert(someone.address.clone());
             }
         }

@@ -2,6 +2,7 @@
 
 mod schema;
 mod statements;
+mod wire;
 
 use ouinon::{
     domain::{
@@ -22,7 +23,7 @@ use ouinon::{
     },
 };
 
-use crate::world::{World, on_both};
+use crate::world::{self, World, on_both};
 
 /// Texts that break whoever builds SQL or JSON by hand.
 const ODD_TEXTS: &[&str] = &[
@@ -306,7 +307,7 @@ on_both! {
         let submit = async |worker, own: std::ops::Range<usize>| {
             let asked = if is_shared { &ids[..] } else { &ids[own] };
             let mut mine =
-                world.tx(async |tx| store::deliveries::submitting(tx, campaign, worker, asked, 7).await).await;
+                world.tx(async |tx| world::submit(tx, campaign, worker, asked, 7).await).await;
             mine.sort();
             mine
         };
@@ -328,9 +329,9 @@ on_both! {
         };
         let outcomes = [outcome(ids[1], DeliveryState::Accepted), outcome(ids[2], DeliveryState::Deferred)];
         let all: Vec<&Outcome> = outcomes.iter().collect();
-        assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, one, &all).await).await, 1);
-        assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, two, &all).await).await, 1);
-        assert_eq!(world.tx(async |tx| store::deliveries::record(tx, campaign, two, &all).await).await, 0);
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, one, &all).await).await, 1);
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, two, &all).await).await, 1);
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, two, &all).await).await, 0);
         let expected = [(DeliveryState::Accepted, 1), (DeliveryState::Deferred, 1), (DeliveryState::Blocked, 1)];
         assert_eq!(states(world, campaign).await, expected);
         assert_eq!(world.tx(async |tx| store::deliveries::next_attempt(tx, campaign).await).await, Some(100));
@@ -347,7 +348,7 @@ on_both! {
         let worker = world.tx(async |tx| store::workers::add(tx, 0).await).await;
         world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 10).await).await;
         let first = [contacts[0].id];
-        world.tx(async |tx| store::deliveries::submitting(tx, campaign, worker, &first, 1).await).await;
+        world.tx(async |tx| world::submit(tx, campaign, worker, &first, 1).await).await;
         // On SQLite what was claimed has never left the queue.
         let requeued = if world.db().is_sqlite() { 0 } else { 1 };
         assert_eq!(world.tx(async |tx| store::deliveries::abandon(tx, worker, 2).await).await, (requeued, 1));
@@ -374,9 +375,9 @@ on_both! {
         let id = contacts[0].id;
         world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 10).await).await;
         for now in [10, 20] {
-            world.tx(async |tx| store::deliveries::submitting(tx, campaign, worker, &[id], now).await).await;
+            world.tx(async |tx| world::submit(tx, campaign, worker, &[id], now).await).await;
             let held = Outcome::postponed(id, now);
-            world.tx(async |tx| store::deliveries::record(tx, campaign, worker, &[&held]).await).await;
+            world.tx(async |tx| world::record(tx, campaign, worker, &[&held]).await).await;
             let due = world.tx(async |tx| store::lanes::claim_due(tx, campaign, worker, &LANE, now, 5).await).await;
             assert_eq!(due.len(), 1);
             assert_eq!((due[0].attempts, due[0].first_submitted_at), (0, None));
@@ -407,8 +408,8 @@ on_both! {
                 .tx(async |tx| {
                     store::deliveries::enqueue(tx, campaign, &[decided(&someone)], 0).await?;
                     store::lanes::claim(tx, campaign, worker, &LANE, 1).await?;
-                    store::deliveries::submitting(tx, campaign, worker, &[someone.id], day * DAY).await?;
-                    store::deliveries::record(tx, campaign, worker, &[&ended]).await
+                    world::submit(tx, campaign, worker, &[someone.id], day * DAY).await?;
+                    world::record(tx, campaign, worker, &[&ended]).await
                 })
                 .await;
         }

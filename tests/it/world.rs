@@ -13,7 +13,11 @@ use ouinon::{
     app::App,
     clock::Clock,
     config::Config,
-    store::{self, Db, Tx},
+    domain::campaigns::DeliveryState,
+    store::{
+        self, Db, Tx,
+        deliveries::{Outcome, Wire},
+    },
 };
 use secrecy::SecretString;
 
@@ -42,6 +46,21 @@ macro_rules! on_both {
     )+};
 }
 pub(crate) use on_both;
+
+/// Marks deliveries as being submitted by a worker, and returns those that are.
+pub async fn submit(tx: &mut Tx, campaign: i64, worker: i64, contacts: &[i64], now: i64) -> store::Result<Vec<i64>> {
+    let mut wire = Wire::read(tx, worker).await?;
+    wire.submitting(tx, campaign, contacts, now).await?;
+    Ok(wire.write(tx).await?.into_iter().map(|(_, contact)| contact).collect())
+}
+
+/// Records what became of what a worker submitted, and returns of how many it was the worker's to say.
+pub async fn record(tx: &mut Tx, campaign: i64, worker: i64, outcomes: &[&Outcome]) -> store::Result<u64> {
+    let mut wire = Wire::read(tx, worker).await?;
+    let recorded = wire.record(tx, campaign, outcomes).await?;
+    wire.write(tx).await?;
+    Ok(recorded)
+}
 
 /// Where every story starts.
 pub const START: &str = "2026-11-18T09:00:00Z";
@@ -130,6 +149,13 @@ impl World {
         let result = work(&mut tx).await.expect("the statement runs");
         tx.commit().await.expect("the transaction commits");
         result
+    }
+
+    /// Where the first delivery to a contact stands; none: there is none.
+    pub async fn state_of(&self, contact: i64) -> Option<DeliveryState> {
+        let mut tx = self.db().read().await.expect("a transaction begins");
+        let deliveries = store::deliveries::of_contact(&mut tx, contact).await.expect("the statement runs");
+        deliveries.first().map(|delivery| delivery.state)
     }
 
     /// The database.

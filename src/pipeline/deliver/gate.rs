@@ -30,7 +30,7 @@ use crate::{
     },
     store::{
         self, Tx, campaigns, contacts,
-        deliveries::{self, Changed},
+        deliveries::{self, Changed, Wire},
         facts::{self, Mark},
         groups,
         outcomes::{self, Counts},
@@ -98,7 +98,8 @@ pub enum Verdict {
     Stop,
 }
 
-/// Records what ended, then decides a last time about each job. The verdicts are in the jobs' order.
+/// Records what ended, then decides a last time about each job. The verdicts are in the jobs' order. `wire` is what
+/// the worker has on the wire; None: that is to be read, for nobody knows whether the last commit came through.
 /// `again`: a call with these very arguments failed before, and its commit may have come through.
 ///
 /// None: a refusal was promised in the meantime that this decision may not have known. As after an
@@ -109,6 +110,7 @@ pub enum Verdict {
 pub async fn pass(
     app: &App,
     worker: i64,
+    wire: &mut Option<Wire>,
     jobs: &mut [Box<Job>],
     ended: &[Ended],
     again: bool,
@@ -119,18 +121,25 @@ pub async fn pass(
     let campaigns: BTreeSet<i64> =
         jobs.iter().map(|job| job.campaign.id).chain(ended.iter().map(|end| end.campaign.id)).collect();
     let (alive, states) = held(&mut tx, worker, campaigns).await?;
-    record(app, &mut tx, worker, ended, &states, again).await?;
-    let mut going: Vec<(i64, i64)> = Vec::with_capacity(jobs.len());
+    let mut then = match wire.take() {
+        Some(wire) => wire,
+        None => Wire::read(&mut tx, worker).await?,
+    };
+    if !alive {
+        then.lose();
+    }
+    record(app, &mut tx, worker, &mut then, ended, &states, again).await?;
     let mut by_campaign: BTreeMap<i64, Vec<&mut Job>> = BTreeMap::new();
     for job in jobs.iter_mut().filter(|_| alive) {
         by_campaign.entry(job.campaign.id).or_default().push(&mut **job);
     }
     for (campaign, mut jobs) in by_campaign {
         let running = states[&campaign] == Some(CampaignState::Running);
-        let passed = judge(app, &mut tx, worker, &mut jobs, running, again).await?;
-        going.extend(passed.into_iter().map(|contact| (campaign, contact)));
+        judge(app, &mut tx, worker, &mut then, &mut jobs, running, again).await?;
     }
+    let mut going = then.write(&mut tx).await?;
     tx.commit().await?;
+    *wire = Some(then);
     going.sort_unstable();
     let verdict = |job: &Job| match going.binary_search(&(job.campaign.id, job.contact_id)) {
         Ok(_) => Verdict::Go,
@@ -165,10 +174,11 @@ async fn judge(
     app: &App,
     tx: &mut Tx,
     worker: i64,
+    wire: &mut Wire,
     jobs: &mut [&mut Job],
     running: bool,
     again: bool,
-) -> store::Result<Vec<i64>> {
+) -> store::Result<()> {
     let campaign = Arc::clone(&jobs[0].campaign);
     let slots = jobs.iter().map(|job| suppress::hash_slot(job.address_hash)).collect();
     suppressions::hold(tx, &slots).await?;
@@ -179,8 +189,7 @@ async fn judge(
     if !running {
         deliveries::release(tx, campaign.id, worker, &ids).await?;
         permits::refund(tx, app, &jobs.iter().map(|job| unused(job)).collect::<Vec<_>>()).await?;
-        put_back(tx, &campaign, worker, &marked, now).await?;
-        return Ok(Vec::new());
+        return put_back(tx, &campaign, wire, &marked, now).await;
     }
     let present = read_again(tx, &campaign, jobs).await?;
     let (mut go, mut remake, mut changes) = (Vec::new(), Vec::new(), Vec::new());
@@ -208,9 +217,10 @@ async fn judge(
     let millis = now.as_millisecond();
     deliveries::release(tx, campaign.id, worker, &remake).await?;
     deliveries::change(tx, campaign.id, worker, &changes, millis).await?;
-    let dropped: Vec<i64> = marked.into_iter().filter(|id| !go.contains(id)).collect();
-    put_back(tx, &campaign, worker, &dropped, now).await?;
-    deliveries::submitting(tx, campaign.id, worker, &go, millis).await
+    let (kept, dropped): (Vec<i64>, Vec<i64>) = marked.into_iter().partition(|id| go.contains(id));
+    put_back(tx, &campaign, wire, &dropped, now).await?;
+    wire.still_may_go(campaign.id, &kept);
+    wire.submitting(tx, campaign.id, &go, millis).await
 }
 
 /// Brings what the jobs know of their people up to this moment, and returns of each whether the person is still
@@ -264,13 +274,13 @@ fn unused(job: &Job) -> (&str, Timestamp) {
 }
 
 /// What was marked and never went waits for another turn at once.
-async fn put_back(tx: &mut Tx, campaign: &Compiled, worker: i64, ids: &[i64], now: Timestamp) -> store::Result<()> {
+async fn put_back(tx: &mut Tx, campaign: &Compiled, wire: &mut Wire, ids: &[i64], now: Timestamp) -> store::Result<()> {
     if ids.is_empty() {
         return Ok(());
     }
     let millis = now.as_millisecond();
     let outcomes: Vec<deliveries::Outcome> = ids.iter().map(|id| deliveries::Outcome::postponed(*id, millis)).collect();
-    deliveries::record(tx, campaign.id, worker, &outcomes.iter().collect::<Vec<_>>()).await?;
+    wire.record(tx, campaign.id, &outcomes.iter().collect::<Vec<_>>()).await?;
     if campaigns::hold_state(tx, campaign.id).await? == Some(CampaignState::Cancelled) {
         deliveries::cancel_deferred(tx, campaign.id, millis).await?;
     }
@@ -281,6 +291,7 @@ async fn record(
     app: &App,
     tx: &mut Tx,
     worker: i64,
+    wire: &mut Wire,
     ended: &[Ended],
     states: &States,
     again: bool,
@@ -298,7 +309,7 @@ async fn record(
             let open = deliveries::still_submitting(tx, campaign, worker, &ids).await?;
             counted.extend(ids.into_iter().filter(|id| !open.contains(id)).map(|id| (campaign, id)));
         }
-        let recorded = deliveries::record(tx, campaign, worker, &outcomes).await?;
+        let recorded = wire.record(tx, campaign, &outcomes).await?;
         if recorded < outcomes.len() as u64 {
             deliveries::record_late(tx, campaign, &outcomes).await?;
         }

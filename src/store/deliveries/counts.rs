@@ -36,6 +36,13 @@ const TALLY: Sql = Sql::same(
      WHERE campaign_id = $1 AND contact_id > $2 AND contact_id <= $3
      GROUP BY state, code, relationship, provider_group",
 );
+/// What the rows of those on the wire say of them: they are being submitted.
+const ON_THE_WIRE: Sql = Sql::same(
+    "SELECT d.state, d.code, d.relationship, d.provider_group, CAST(COUNT(*) AS BIGINT) AS n
+     FROM on_wire w CROSS JOIN delivery d
+     WHERE w.campaign_id = $1 AND d.campaign_id = $1 AND d.contact_id = w.contact_id
+     GROUP BY d.state, d.code, d.relationship, d.provider_group",
+);
 const ACCEPTED_SERIES: Sql = Sql::same(
     "SELECT (ended_at - $2) / 60000 AS minute, CAST(COUNT(*) AS BIGINT) FROM delivery
      WHERE campaign_id = $1 AND contact_id > $3 AND contact_id <= $4 AND state = 'accepted' AND ended_at >= $2
@@ -70,6 +77,16 @@ pub async fn tally(tx: &mut Tx, campaign: i64) -> Result<Vec<Tally>> {
             *sums.entry((state, code, relationship, provider_group)).or_default() += n;
         }
     }
+    let sql = ON_THE_WIRE.on(tx);
+    let on_the_wire: Vec<Tally> = on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)?;
+    for Tally { state, code, relationship, provider_group, n } in on_the_wire {
+        let mut count = |state, n| {
+            *sums.entry((state, code.clone(), relationship.clone(), provider_group.clone())).or_default() += n;
+        };
+        count(state, -n);
+        count(DeliveryState::Submitting, n);
+    }
+    sums.retain(|_, n| *n > 0);
     let line =
         |((state, code, relationship, provider_group), n)| Tally { state, code, relationship, provider_group, n };
     Ok(sums.into_iter().map(line).collect())

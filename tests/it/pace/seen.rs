@@ -14,7 +14,7 @@ use crate::{
     faults::run::Worker,
     http,
     program::Program,
-    world::{World, on_both},
+    world::{self, World, on_both},
 };
 
 /// The value of a sample whose line begins so.
@@ -134,7 +134,7 @@ on_both! {
         let dead = world.tx(async |tx| store::workers::add(tx, 0).await).await;
         let lane = lanes::Bound { provider_group: "other", zone: "", past: 0 };
         let one = world.tx(async |tx| lanes::claim(tx, campaign, dead, &lane, 1).await).await[0].contact_id;
-        world.tx(async |tx| store::deliveries::submitting(tx, campaign, dead, &[one], 1).await).await;
+        world.tx(async |tx| world::submit(tx, campaign, dead, &[one], 1).await).await;
         world.tx(async |tx| store::deliveries::abandon(tx, dead, 2).await).await;
         assert!(Program::beside(world).run(&["campaign", "cancel", "capped"]).status.success());
         let text = pages.get("/metrics").await.body;

@@ -15,7 +15,7 @@ use ouinon::{
 use super::acts::*;
 use crate::{
     store::{AUTUMN, autumn, hash},
-    world::{World, on_both},
+    world::{self, World, on_both},
 };
 
 /// Refuses about everything or a product, as an operator wrote it down earlier.
@@ -261,7 +261,7 @@ on_both! {
             let worker = store::workers::add(tx, 1).await?;
             let lane = store::lanes::Bound { provider_group: "", zone: "", past: 0 };
             store::lanes::claim(tx, campaign.id, worker, &lane, 10).await?;
-            store::deliveries::submitting(tx, campaign.id, worker, &[contact.id], left(90)).await?;
+            world::submit(tx, campaign.id, worker, &[contact.id], left(90)).await?;
             Ok(campaign.id)
         }).await;
         let done = served.post(&link, "choice=everything").await;
