@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::ConfigError;
 use crate::domain::{
@@ -26,6 +28,11 @@ pub struct LimitSettings {
 }
 
 impl LimitSettings {
+    /// A mark of these settings: equal settings, equal marks.
+    pub fn mark(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(&Sha256::digest(format!("{self:?}"))[..12])
+    }
+
     /// The limits of a provider group: its own, else those of `default`, else none.
     pub fn group(&self, name: &str) -> Option<&Limits> {
         self.groups.get(name).or_else(|| self.groups.get(DEFAULT))

@@ -78,7 +78,7 @@ pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
         let running = u8::from(campaign.state == CampaignState::Running);
         page.gauge("ouinon_campaign_running", "1 while the campaign runs, 0 while it is paused", &[slug], running);
         if let Some(next) = deliveries::next_attempt(&mut tx, campaign.id).await? {
-            let help = "When the next deferred delivery is due, seconds since 1970";
+            let help = "When the next deferred delivery is tried, seconds since 1970";
             page.gauge("ouinon_next_retry_timestamp_seconds", help, &[slug], next / 1000);
         }
         let stopped = store::stops::stopped(&mut tx, campaign.id).await?;
@@ -112,6 +112,8 @@ pub async fn text(app: &App, counted: &Counted) -> store::Result<String> {
     page.gauge("ouinon_workers", "Workers on the list", &[], workers::all(&mut tx).await?.len());
     let help = "Workers without a connection to the mail server, though they have something to send";
     page.gauge("ouinon_workers_without_connection", help, &[], workers::troubles(&mut tx).await?.len());
+    let help = "Settings of [limits] that workers keep: more than one, and hosts are configured differently";
+    page.gauge("ouinon_limit_settings", help, &[], workers::limits(&mut tx).await?);
     drop(tx);
     page.gate(&app.meters.read());
     Ok(page.text())

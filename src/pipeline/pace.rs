@@ -117,6 +117,9 @@ pub struct Pace {
     /// What keeps workers from the mail server: nothing leaves by them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub no_connection: Vec<String>,
+    /// Workers keep different limits: none is then what anybody set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub limits_differ: bool,
     /// Every automatic stop, and how near it is.
     pub stops: Vec<Gauge>,
     /// By provider group.
@@ -193,6 +196,7 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
         accepted_last_minute: deliveries::accepted_since(tx, campaign.id, now.as_millisecond() - 60_000).await?,
         stopped,
         no_connection,
+        limits_differ: workers::limits(tx).await? > 1,
         stops: super::stops::gauges(app, tx, campaign.id).await?,
         groups,
         server: server(app, tx).await?,
@@ -308,6 +312,13 @@ impl Pace {
                 format!("a worker has no connection to the mail server ({trouble})"),
             )
         }));
+        if self.limits_differ {
+            let says = lang.pick(
+                "les expéditeurs n'ont pas les mêmes limites : donnez à tous les hôtes le même [limits]",
+                "workers keep different limits: give every host the same [limits]",
+            );
+            lines.push(says.to_owned());
+        }
         lines.push(lang.pick(
             format!("{} acceptés dans la dernière minute", self.accepted_last_minute),
             format!("{} accepted in the last minute", self.accepted_last_minute),

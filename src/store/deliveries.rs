@@ -245,9 +245,16 @@ const OF_PERSON: Sql = Sql::same(
      COALESCE(w.submitted_at, d.submitted_at) AS submitted_at FROM delivery d
      LEFT JOIN w ON w.contact_id = d.contact_id WHERE d.campaign_id = $1 AND d.address_hash = $2",
 );
-const NEXT_ATTEMPT: Sql = Sql::twin(
-    "SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1 AND state = 'deferred'",
-    "SELECT MIN(next_attempt_at) FROM delivery WHERE campaign_id = $1 AND state = 'deferred'",
+/// Of each lane, when the first of it is due, and until when its group stands still.
+const NEXT_ATTEMPTS: Sql = Sql::twin(
+    "SELECT (SELECT MIN(next_attempt_at) FROM delivery INDEXED BY delivery_deferred WHERE campaign_id = $1
+     AND state = 'deferred' AND provider_group = l.provider_group AND zone = l.zone) AS next_attempt_at,
+     COALESCE((SELECT suspended_until FROM provider_group g WHERE g.name = l.provider_group), 0) AS suspended_until
+     FROM lane l WHERE l.campaign_id = $1",
+    "SELECT (SELECT MIN(next_attempt_at) FROM delivery d WHERE d.campaign_id = $1 AND d.state = 'deferred'
+     AND d.provider_group = l.provider_group AND d.zone = l.zone) AS next_attempt_at,
+     COALESCE((SELECT suspended_until FROM provider_group g WHERE g.name = l.provider_group), 0) AS suspended_until
+     FROM lane l WHERE l.campaign_id = $1",
 );
 // What says nothing of the mailbox, such as a block of the sender, neither counts nor begins the row anew.
 const PAST: Sql = Sql::same(
@@ -383,10 +390,11 @@ pub async fn of_person(tx: &mut Tx, campaign: i64, hash: AddressHash) -> Result<
     on!(tx, |c| sqlx::query_as(sql).bind(campaign).bind(hash.0.as_slice()).fetch_optional(c).await)
 }
 
-/// When the next deferred delivery is due, in milliseconds.
+/// When the next deferred delivery is tried, in milliseconds: not before its group goes on.
 pub async fn next_attempt(tx: &mut Tx, campaign: i64) -> Result<Option<i64>> {
-    let sql = NEXT_ATTEMPT.on(tx);
-    on!(tx, |c| sqlx::query_scalar(sql).bind(campaign).fetch_one(c).await)
+    let sql = NEXT_ATTEMPTS.on(tx);
+    let lanes: Vec<(Option<i64>, i64)> = on!(tx, |c| sqlx::query_as(sql).bind(campaign).fetch_all(c).await)?;
+    Ok(lanes.into_iter().filter_map(|(due, stands_until)| Some(due?.max(stands_until))).min())
 }
 
 /// What became of the last messages to a contact at this address, the newest first.

@@ -20,6 +20,8 @@ const HOLD_WITH: Sql = Sql::twin(
 );
 const ALL: Sql = Sql::same("SELECT id, beat FROM worker ORDER BY id");
 const TROUBLES: Sql = Sql::same("SELECT trouble FROM worker WHERE trouble <> '' ORDER BY id");
+const KEEPS: Sql = Sql::same("UPDATE worker SET limits = $2 WHERE id = $1");
+const LIMITS: Sql = Sql::same("SELECT CAST(COUNT(DISTINCT limits) AS BIGINT) FROM worker WHERE limits <> ''");
 const REMOVE: Sql = Sql::same("DELETE FROM worker WHERE id = $1");
 
 /// Registers a worker and returns its id.
@@ -65,6 +67,18 @@ pub async fn all(tx: &mut Tx) -> Result<Vec<(i64, i64)>> {
 pub async fn troubles(tx: &mut Tx) -> Result<Vec<String>> {
     let sql = TROUBLES.on(tx);
     on!(tx, |c| sqlx::query_scalar(sql).fetch_all(c).await)
+}
+
+/// Notes which limits a worker keeps: the mark of its settings.
+pub async fn keeps(tx: &mut Tx, id: i64, limits: &str) -> Result<()> {
+    let sql = KEEPS.on(tx);
+    on!(tx, |c| sqlx::query(sql).bind(id).bind(limits).execute(c).await.map(|_| ()))
+}
+
+/// How many different settings of limits the workers keep: more than one, and no limit is what anybody set.
+pub async fn limits(tx: &mut Tx) -> Result<i64> {
+    let sql = LIMITS.on(tx);
+    on!(tx, |c| sqlx::query_scalar(sql).fetch_one(c).await)
 }
 
 /// Takes a worker off the list: it left, or it is dead.

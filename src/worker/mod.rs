@@ -94,12 +94,19 @@ enum End {
 /// Puts a worker on the list, as soon as the database answers. None: told to stop before.
 async fn register(app: &App, stop: &mut watch::Receiver<bool>) -> Option<i64> {
     loop {
-        let added = async {
+        let added: store::Result<i64> = async {
             let mut tx = app.db.write().await?;
             let id = workers::add(&mut tx, app.now().as_millisecond()).await?;
-            tx.commit().await.map(|()| id)
-        };
-        match added.await {
+            workers::keeps(&mut tx, id, &app.config.limits.mark()).await?;
+            let settings = workers::limits(&mut tx).await?;
+            tx.commit().await?;
+            if settings > 1 {
+                tracing::warn!(settings, "workers keep different limits: give every host the same [limits]");
+            }
+            Ok(id)
+        }
+        .await;
+        match added {
             Ok(id) => return Some(id),
             Err(error) => tracing::error!(%error, "the worker waits for the database"),
         }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ouinon::{
+    config::LimitSettings,
     domain::{campaigns::CampaignState, lang::Lang, limits::Limits},
     pipeline::report,
     store::{self, lanes},
@@ -57,7 +58,9 @@ on_both! {
         assert_eq!(sample(&text, "ouinon_stop_count{campaign=\"seen\",stop=\"hard_bounces\"}"), Some(1.0));
         assert_eq!(sample(&text, "ouinon_stop_left{campaign=\"seen\",stop=\"hard_bounces\"}"), Some(2.0));
         assert!(sample(&text, "ouinon_gate_seconds_count").is_some_and(|n| n > 0.0), "{text}");
-        assert!(sample(&text, "ouinon_next_retry_timestamp_seconds{campaign=\"seen\"}").is_some(), "{text}");
+        let next = sample(&text, "ouinon_next_retry_timestamp_seconds{campaign=\"seen\"}");
+        let until = sample(&text, "ouinon_group_suspended_until_timestamp_seconds{group=\"yahoo\"}");
+        assert!(until.is_some() && next >= until, "who stands still tries nothing: {text}");
         assert!(!text.contains('@') && !text.contains("p1"), "{text}");
         for line in text.lines() {
             assert!(line.starts_with("# ") || line.rsplit_once(' ').is_some_and(|(_, n)| n.parse::<f64>().is_ok()), "{line}");
@@ -102,6 +105,36 @@ on_both! {
             assert_eq!(program.run(&args).status.code(), Some(code), "{args:?}");
         }
         assert_eq!(world.report("seen").await.status.state, CampaignState::Running);
+    }
+
+    /// Two hosts whose configurations differ: each keeps to its own limits, and everybody who looks is told.
+    async fn hosts_with_different_limits_are_told(world: &mut World) {
+        ready(world).await;
+        people(world, 3, ["societe.example"]).await;
+        let server = Server::kind(Duration::ZERO).await;
+        let pages = http::serve(&world.app).await;
+        launch(world, "two-hosts", "rate = \"6/min\"").await;
+        let worker = Worker::start(&world.app, &server.catcher.url());
+        world.until("the first is out", async || world.report("two-hosts").await.status.accepted > 0).await;
+        let settings = async || sample(&pages.get("/metrics").await.body, "ouinon_limit_settings");
+        let told = || Program::beside(world).json(&["campaign", "status", "two-hosts"])["limits_differ"].clone();
+        let beside = async |limits: LimitSettings| {
+            world.tx(async |tx| {
+                let other = store::workers::add(tx, 0).await?;
+                store::workers::keeps(tx, other, &limits.mark()).await
+            }).await;
+        };
+        assert_eq!(settings().await, Some(1.0), "the worker says which it keeps");
+        worker.drain().await;
+        beside(world.app.config.limits.clone()).await;
+        beside(world.app.config.limits.clone()).await;
+        assert_eq!((settings().await, told()), (Some(1.0), Value::Null));
+        let mut limits = world.app.config.limits.clone();
+        limits.server.daily = Some(5000);
+        beside(limits).await;
+        assert_eq!((settings().await, told()), (Some(2.0), Value::Bool(true)));
+        let words = String::from_utf8(Program::beside(world).run(&["campaign", "status", "two-hosts"]).stdout).unwrap();
+        assert!(words.contains("give every host the same [limits]"), "{words}");
     }
 
     /// What a cap over all campaigns holds back is said, and no end is promised before the next day; what nobody knows
