@@ -11,13 +11,11 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::Outcome;
-use crate::{
-    domain::campaigns::DeliveryState,
-    store::{Result, Sql, Tx, json, on, rows},
-};
+use crate::store::{Result, Sql, Tx, json, on, rows};
 
-/// What a worker has on the wire. Inside a transaction a copy is worked with; it is kept once that is committed.
-#[derive(Debug, Clone)]
+/// What a worker has on the wire. What a transaction changes in it is true once that is committed: after one that failed
+/// it is to be read again.
+#[derive(Debug)]
 pub struct Wire {
     worker: i64,
     /// On SQLite everything that is on the wire.
@@ -28,7 +26,7 @@ pub struct Wire {
 }
 
 /// A delivery on the wire.
-#[derive(Debug, Clone, Copy, FromRow)]
+#[derive(Debug, FromRow)]
 struct OnWire {
     campaign_id: i64,
     contact_id: i64,
@@ -42,16 +40,11 @@ struct Going<'a> {
     contacts: &'a [i64],
 }
 
-/// An outcome, and when what it is of was submitted; of the text only what differs from row to row.
+/// An outcome, and when what it is of was submitted.
 #[derive(Serialize)]
 struct CameBack<'a> {
-    contact_id: i64,
-    state: DeliveryState,
-    next_attempt_at: Option<i64>,
-    ended_at: Option<i64>,
-    bounce_class: &'a str,
-    reply: &'a str,
-    unsent: i64,
+    #[serde(flatten)]
+    outcome: &'a Outcome,
     submitted_at: i64,
 }
 
@@ -125,7 +118,8 @@ const ABANDON_LISTED: Sql = Sql::same(
      WHERE delivery.campaign_id = w.campaign_id AND delivery.contact_id = w.contact_id
      AND delivery.state IN ('queued', 'claimed')",
 );
-// On SQLite a sender of the release before, which was still running when the database was changed over.
+// What its rows say: on SQLite those of a sender of the release before that was still running when the database was
+// changed over.
 const ABANDON: Sql = Sql::same(
     "UPDATE delivery SET state = 'unknown', worker_id = NULL, ended_at = $2
      WHERE worker_id = $1 AND state = 'submitting'",
@@ -207,16 +201,7 @@ impl Wire {
         let mut back = Vec::with_capacity(outcomes.len());
         self.all.retain(|on| {
             let outcome = if on.campaign_id == campaign { ended.remove(&on.contact_id) } else { None };
-            back.extend(outcome.map(|outcome| CameBack {
-                contact_id: outcome.contact_id,
-                state: outcome.state,
-                next_attempt_at: outcome.next_attempt_at,
-                ended_at: outcome.ended_at,
-                bounce_class: &outcome.bounce_class,
-                reply: &outcome.reply,
-                unsent: outcome.unsent,
-                submitted_at: on.submitted_at,
-            }));
+            back.extend(outcome.map(|outcome| CameBack { outcome, submitted_at: on.submitted_at }));
             outcome.is_none()
         });
         self.has_changed |= !back.is_empty();
