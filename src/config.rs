@@ -157,6 +157,14 @@ pub enum ConfigError {
     /// A variable that starts like ours and is none.
     #[error("environment: {0} is no setting of Ouinon (settings are OUINON_SECTION_KEY, as in `ouinon.toml`)")]
     UnknownVariable(String),
+    /// A variable has a value that its setting cannot have.
+    #[error("{error} ({name})")]
+    Variable {
+        /// Which variable.
+        name: String,
+        /// The setting, what is wrong and the way out.
+        error: Box<ConfigError>,
+    },
 }
 
 const FILE: &str = "ouinon.toml";
@@ -177,7 +185,10 @@ impl Config {
         };
         for (name, value) in env {
             if !NOT_SETTINGS.contains(&name.as_str()) {
-                settings.set(&name, value)?;
+                settings.set(&name, value).map_err(|error| match error {
+                    ConfigError::UnknownVariable(_) => error,
+                    error => ConfigError::Variable { name, error: Box::new(error) },
+                })?;
             }
         }
         settings.check(dir)

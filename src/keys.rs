@@ -93,7 +93,8 @@ pub enum KeyError {
     /// The keys are not there, and the database was written with some.
     #[error(
         "{path} is missing, and the database was written with it: restore it from the backup, or copy it from a \
-         host that works with this database (without it every hashed refusal and every unsubscribe link is lost)"
+         host that works with this database (without it {})",
+        lost_with(path)
     )]
     Missing {
         /// Which file.
@@ -212,6 +213,17 @@ impl Keys {
         file.keys.push(TokenKey { id, secret: hex(&random()) });
         file.signing = id;
         write(&path, &tokens_text(&file))
+    }
+}
+
+/// What nobody can read or check any more without a file of keys.
+fn lost_with(path: &Path) -> &'static str {
+    if path.ends_with(TOKENS) {
+        "every link in messages already sent is dead, those to unsubscribe with the others"
+    } else if path.ends_with(AUDIT) {
+        "evidence is signed by another key than before"
+    } else {
+        "every refusal of which only the keyed hash is kept is lost, and so is every link in messages already sent"
     }
 }
 

@@ -180,8 +180,12 @@ pub async fn run_key(app: &App, command: KeyCommand, json: bool) -> anyhow::Resu
     if json {
         output::json(&serde_json::json!({ "keys": tokens }))?;
     } else {
-        say!("Links are signed with a new key; those already sent go on working.");
-        say!("On every other host: copy keys/tokens.toml there, then restart `ouinon serve` everywhere.");
+        say!(
+            "Links are signed with a new key from the next start of `ouinon serve` on; those already sent go on working."
+        );
+        say!(
+            "On every other host: copy keys/tokens.toml there at once; until then it tells mailbox providers to try later."
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `ouinon doctor`
 
-use std::process::ExitCode;
+use std::{net::IpAddr, process::ExitCode};
 
 use clap::Args;
 
@@ -21,8 +21,10 @@ pub struct DoctorArgs {
 
 /// Looks at everything and says what was found: exit 0 when nothing is an error, 1 when something is.
 pub async fn run(config: Result<Config, ConfigError>, args: DoctorArgs, json: bool) -> anyhow::Result<ExitCode> {
-    let named =
-        |text: &String| normalise_domain(text).ok_or_else(|| Failure::Input(format!("{text:?} is not a domain")));
+    let named = |text: &String| {
+        let domain = normalise_domain(text).filter(|name| name.parse::<IpAddr>().is_err());
+        domain.ok_or_else(|| Failure::Input(format!("{text:?} is not a domain; name those that mail is sent from")))
+    };
     let domains = args.domains.iter().map(named).collect::<Result<Vec<_>, _>>()?;
     let found = doctor::examine(config, &domains, Clock::System, output::lang()).await;
     if json {

@@ -9,7 +9,7 @@ use super::{Failure, output};
 use crate::{
     app::App,
     domain::providers,
-    pipeline::pace::{self, GroupPace, ServerPace},
+    pipeline::pace::{self, GroupLimits, ServerPace},
     store::groups,
 };
 
@@ -28,7 +28,7 @@ pub enum LimitsCommand {
 #[derive(Serialize)]
 struct Shown {
     server: Option<ServerPace>,
-    groups: BTreeMap<String, GroupPace>,
+    groups: BTreeMap<String, GroupLimits>,
 }
 
 /// Runs a command about limits.
@@ -48,8 +48,9 @@ pub async fn run(app: &App, command: LimitsCommand, json: bool) -> anyhow::Resul
     }
     let mut tx = app.db.read().await?;
     let mut names: Vec<String> = groups::all(&mut tx).await?.into_iter().map(|(name, _)| name).collect();
-    let configured = app.config.limits.groups.keys().filter(|name| providers::names().contains(&name.as_str()));
-    names.extend(configured.cloned());
+    // All of them, where `[limits.groups.default]` limits those that have nothing of their own.
+    let limited = providers::names().iter().filter(|name| app.config.limits.group(name).is_some());
+    names.extend(limited.map(|name| (*name).to_owned()));
     names.sort();
     names.dedup();
     let mut shown = Shown { server: pace::server(app, &mut tx).await?, groups: BTreeMap::new() };

@@ -378,6 +378,9 @@ mod tests {
         for (name, value) in [("OUINON_LIMITS_HOURLY", "many"), ("OUINON_LIMITS_WARM_UP", "1;2")] {
             assert!(load("", &[(name, value)]).unwrap_err().to_string().starts_with("limits."));
         }
+        let name = "OUINON_LIMITS_GROUPS_GOOGLE_CONNECTIONS";
+        let error = load("", &[(name, "-1")]).unwrap_err().to_string();
+        assert!(error.starts_with("limits.groups: expected a number") && error.contains(name), "{error}");
         for name in ["OUINON_LIMITS_SPEED", "OUINON_LIMITS_GROUPS_RATE", "OUINON_SCHEDULE_HOUR", "OUINON_STOPS_ALL"] {
             assert!(load("", &[(name, "1")]).unwrap_err().to_string().contains("no setting"), "{name}");
         }

@@ -42,9 +42,9 @@ pub enum Flow {
     Closed,
 }
 
-/// A provider group of a campaign.
+/// What a provider group is permitted over all campaigns, and what holds it back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GroupPace {
+pub struct GroupLimits {
     /// What holds it back.
     pub state: Flow,
     /// Until when, RFC 3339.
@@ -62,6 +62,14 @@ pub struct GroupPace {
     /// What is left of the hour's and the day's cap.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub caps: Vec<CapLeft>,
+}
+
+/// A provider group of a campaign.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GroupPace {
+    /// What it is permitted.
+    #[serde(flatten)]
+    pub limits: GroupLimits,
     /// Waiting, or in a worker's hands.
     pub queued: i64,
     /// To be tried again.
@@ -158,8 +166,8 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
             Some(group) => group,
             None => {
                 let standing = standings.get(&line.provider_group);
-                let pace = group_pace(app, tx, &line.provider_group, standing, now).await?;
-                groups.entry(line.provider_group.clone()).or_insert(pace)
+                let limits = group_limits(app, tx, &line.provider_group, standing, now).await?;
+                groups.entry(line.provider_group.clone()).or_insert(GroupPace::new(limits))
             }
         };
         match line.state {
@@ -179,9 +187,10 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
         group.next_retry = next.map(|next| next.max(stands_until)).and_then(at);
         let busy = lanes.iter().filter(|lane| lane.queued || lane.next_attempt_at.is_some());
         let opens: Vec<Option<Timestamp>> = busy.map(|lane| opens(&windows, now, &lane.zone, app.tz())).collect();
-        if group.state == Flow::Open && !opens.is_empty() && opens.iter().all(|opens| *opens != Some(now)) {
-            group.state = Flow::Closed;
-            group.until = opens.into_iter().flatten().min().map(|at| at.to_string());
+        let limits = &mut group.limits;
+        if limits.state == Flow::Open && !opens.is_empty() && opens.iter().all(|opens| *opens != Some(now)) {
+            limits.state = Flow::Closed;
+            limits.until = opens.into_iter().flatten().min().map(|at| at.to_string());
         }
     }
     let no_connection = if goes_on(&groups) { workers::troubles(tx).await? } else { Vec::new() };
@@ -214,19 +223,18 @@ pub async fn server(app: &App, tx: &mut Tx) -> store::Result<Option<ServerPace>>
 }
 
 /// A provider group, over all campaigns.
-pub async fn group(app: &App, tx: &mut Tx, name: &str) -> store::Result<GroupPace> {
+pub async fn group(app: &App, tx: &mut Tx, name: &str) -> store::Result<GroupLimits> {
     let standing = groups::all(tx).await?.into_iter().find(|(group, _)| group == name);
-    group_pace(app, tx, name, standing.as_ref().map(|(_, standing)| standing), app.now()).await
+    group_limits(app, tx, name, standing.as_ref().map(|(_, standing)| standing), app.now()).await
 }
 
-/// A group without its deliveries.
-async fn group_pace(
+async fn group_limits(
     app: &App,
     tx: &mut Tx,
     name: &str,
     standing: Option<&Standing>,
     now: Timestamp,
-) -> store::Result<GroupPace> {
+) -> store::Result<GroupLimits> {
     let limits = app.config.limits.group(name).cloned().unwrap_or_default();
     let caps = caps(app, tx, &permits::of_group(name), &limits, now).await?;
     let used_up = caps.iter().find(|cap| cap.left == 0).map(|cap| cap.ends.clone());
@@ -239,19 +247,13 @@ async fn group_pace(
     };
     let recovering = standing.filter(|_| state == Flow::Recovering);
     let rates = limits.rate.into_iter().chain(recovering.map(Standing::rate));
-    Ok(GroupPace {
+    Ok(GroupLimits {
         state,
         until,
         reply: standing.map(|standing| standing.reply.clone()),
         rate_per_minute: rates.min_by_key(|rate| rate.per_hour()).map(|rate| rate.per_minute()),
         connections: limits.connections.into_iter().chain(recovering.map(Standing::connections)).min(),
         caps,
-        queued: 0,
-        deferred: 0,
-        accepted: 0,
-        bounced: 0,
-        unknown: 0,
-        next_retry: None,
     })
 }
 
@@ -292,10 +294,11 @@ impl Pace {
         let capped = |caps: &[CapLeft], left| caps.iter().map(|cap| cap.wait(left, now)).max().unwrap_or(0) as f64;
         let all = all.max(self.server.as_ref().map_or(0.0, |server| capped(&server.caps, left)));
         let of_group = |group: &GroupPace| {
-            let until = group.until.as_ref().and_then(|until| until.parse::<Timestamp>().ok());
+            let limits = &group.limits;
+            let until = limits.until.as_ref().and_then(|until| until.parse::<Timestamp>().ok());
             let wait = until.map_or(0, |until| until.as_second() - now.as_second()).max(0) as f64;
-            let own = group.rate_per_minute.map_or(0.0, |rate| group.queued as f64 * 60.0 / rate);
-            if group.queued > 0 { (wait + own).max(capped(&group.caps, group.queued)) } else { 0.0 }
+            let own = limits.rate_per_minute.map_or(0.0, |rate| group.queued as f64 * 60.0 / rate);
+            if group.queued > 0 { (wait + own).max(capped(&limits.caps, group.queued)) } else { 0.0 }
         };
         self.groups.values().map(of_group).fold(all, f64::max).ceil() as i64
     }
@@ -331,7 +334,7 @@ impl Pace {
             let next = group.next_retry.as_ref().map_or(String::new(), |at| {
                 lang.pick(format!(", prochain essai à {at}"), format!(", next try at {at}"))
             });
-            lines.push(format!("{name}: {}, {waits}{next}", group.sentence(lang)));
+            lines.push(format!("{name}: {}, {waits}{next}", group.limits.sentence(lang)));
         }
         let goes_on = goes_on(&self.groups);
         if let Some(server) = self.server.as_ref().filter(|server| goes_on && !server.caps.is_empty()) {
@@ -362,7 +365,9 @@ impl ServerPace {
     pub fn sentence(&self, lang: Lang) -> String {
         let rate = self.rate_per_minute.map(|rate| format!("{rate}/min"));
         let caps = self.caps.iter().map(|cap| cap.sentence(lang));
-        rate.into_iter().chain(caps).collect::<Vec<_>>().join(", ")
+        let limits: Vec<String> = rate.into_iter().chain(caps).collect();
+        // A warm-up that is over leaves nothing.
+        if limits.is_empty() { lang.pick("sans limite", "no limit").to_owned() } else { limits.join(", ") }
     }
 }
 
@@ -385,6 +390,13 @@ impl CapLeft {
 }
 
 impl GroupPace {
+    /// A group of which nothing is counted yet.
+    fn new(limits: GroupLimits) -> GroupPace {
+        GroupPace { limits, queued: 0, deferred: 0, accepted: 0, bounced: 0, unknown: 0, next_retry: None }
+    }
+}
+
+impl GroupLimits {
     /// What holds it back, in words.
     pub fn sentence(&self, lang: Lang) -> String {
         let caps: Vec<String> = self.caps.iter().map(|cap| cap.sentence(lang)).collect();

@@ -16,6 +16,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use tokio::time::timeout;
+
 use super::writer::{Writer, Writing};
 
 /// A database: SQLite in a file, or PostgreSQL.
@@ -221,14 +223,23 @@ impl Db {
 /// for the acknowledgement of the first: the driver leaves Nagle's algorithm on (sqlx 0.9.0, issue 4335).
 async fn connect_postgres(pool: PgPoolOptions, url: &str, name: &str) -> Result<PgPool, OpenError> {
     let options = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?.application_name(name);
-    if !stays_here(&options) {
-        return Ok(pool.connect_with(options).await?);
-    }
-    let plain = options.clone().ssl_mode(PgSslMode::Disable);
-    match pool.clone().connect_with(plain).await {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_LET_IN) => {
-            Ok(pool.connect_with(options).await?)
+    let connected = if stays_here(&options) {
+        let plain = options.clone().ssl_mode(PgSslMode::Disable);
+        match pool.clone().connect_with(plain).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_LET_IN) => {
+                pool.connect_with(options.clone()).await
+            }
+            other => other,
         }
+    } else {
+        pool.connect_with(options.clone()).await
+    };
+    match connected {
+        // A pool goes on trying and says only that it took too long: one attempt says why.
+        Err(sqlx::Error::PoolTimedOut) => match timeout(GLANCE, options.connect()).await {
+            Ok(Err(why)) => Err(why.into()),
+            _ => Err(sqlx::Error::PoolTimedOut.into()),
+        },
         other => Ok(other?),
     }
 }

@@ -69,6 +69,12 @@ pub async fn try_writing(db: &Db) -> Result<()> {
     Ok(())
 }
 
+/// Whether the file is none of SQLite's, or is damaged (`SQLITE_CORRUPT`, `SQLITE_NOTADB`).
+pub fn is_no_database(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| [11, 26].contains(&(code & 0xff)))
+}
+
 /// Compares the database's migrations with those of this program.
 pub async fn migrations(db: &Db) -> Result<Migrations> {
     let mut tx = db.read().await?;

@@ -251,7 +251,7 @@ on_both! {
         let good = fs::read(&rsa).expect("a key");
         fs::write(&rsa, include_bytes!("../data/dkim/rsa-1024.pem")).expect("written");
         let (_, found) = sound.examine(world);
-        assert_eq!(status(&found, "dkim.key"), "error", "{found:#}");
+        assert_eq!(status(&found, "dkim.key"), "warning", "H05: {found:#}");
         assert_eq!(status(&found, "keys"), "error", "and it is not the key that the database knows");
         assert!(check(&found, "dkim.key", "")["finding"].as_str().unwrap().contains("1024"));
         fs::write(&rsa, good).expect("written");
@@ -313,12 +313,48 @@ async fn an_empty_folder_stays_empty() {
         }
         assert_complete(&found);
         assert!(!data.exists(), "nothing was made");
-        for args in [&["doctor", "no domain"][..], &["doctor", "--fix"], &["doctor", "a..b"]] {
+        for args in [&["doctor", "no domain"][..], &["doctor", "--fix"], &["doctor", "a..b"], &["doctor", "127.0.0.1"]]
+        {
             assert_eq!(program.run(args).status.code(), Some(2), "{args:?}");
         }
         let (code, found) = examine(&program.with("OUINON_SMTP_CONNECTIONS", "many"), &[]);
         assert_eq!((code, status(&found, "config").as_str()), (1, "error"));
+        let finding = check(&found, "config", "")["finding"].as_str().unwrap().to_owned();
+        assert!(finding.contains("OUINON_SMTP_CONNECTIONS") && finding.contains("a number"), "{finding}");
         assert_complete(&found);
+    })
+    .await;
+}
+
+/// A database that is none, one whose server is away, and one whose keys are lost: each is told from the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_wrong_with_the_database_is_said() {
+    crate::world::on_sqlite(async |world| {
+        let program = || Program::beside(world);
+        let told = |program: &Program, id: &str| {
+            let found = examine(program, &[]).1;
+            let check = check(&found, id, "");
+            let text = |key: &str| check[key].as_str().expect("a text").to_owned();
+            (text("finding"), text("way_out"))
+        };
+        let letter = world.folder().join("letter.db");
+        fs::write(&letter, "Dear Sir or Madam,\n".repeat(1000)).expect("written");
+        let url = format!("sqlite:{}", letter.display());
+        let (finding, way_out) = told(&program().with("OUINON_DATABASE_URL", url), "database");
+        assert!(finding.contains("no SQLite database") && way_out.contains("backup"), "{finding} {way_out}");
+
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port");
+        let url = format!("postgres://ouinon@{closed}/ouinon");
+        let (finding, way_out) = told(&program().with("OUINON_DATABASE_URL", url), "database");
+        assert!(finding.contains("refused") && !way_out.contains("init"), "{finding} {way_out}");
+
+        let keys = App::keys_folder(&world.app.config);
+        fs::remove_file(keys.join("tokens.toml")).expect("removed");
+        let (finding, way_out) = told(&program(), "keys");
+        assert!(finding.contains("tokens.toml") && !way_out.contains("init"), "{finding} {way_out}");
+        let output = program().run(&["product", "list"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("tokens.toml") && said.contains("link") && !said.contains("hash"), "{said}");
     })
     .await;
 }

@@ -1,13 +1,13 @@
 //! A sender's domain: the key that signs its mail and what DNS says of it, and where its bounces go.
 
-use super::{Notes, both, nothing, resolver};
+use super::{Notes, Status, both, nothing, resolver};
 use crate::{
     app::App,
     config::Config,
     domain::address::covering_domains,
     keys::dkim::{self, DkimFiles},
     mail::{
-        dkim::{DnsRecord, Signer},
+        dkim::{DnsRecord, KeyError, Signer},
         dns::{DnsError, Resolver},
         published::{
             dkim::{Published, look},
@@ -101,15 +101,19 @@ impl Notes {
                 Some(signer)
             }
             Err(error) => {
-                self.error(
-                    KEY,
-                    domain,
-                    both(error.to_string(), error.to_string()),
-                    both(
-                        format!("faites une nouvelle clé : `ouinon dkim new {} --selector NOUVEAU`, et publiez ses enregistrements", files.domain),
-                        format!("make a new key: `ouinon dkim new {} --selector NEW`, and publish its records", files.domain),
+                // With a weak one mail leaves unsigned, as it does without any (H05).
+                let status = if matches!(error, KeyError::Weak(_)) { Status::Warning } else { Status::Error };
+                let way_out = both(
+                    format!(
+                        "faites une nouvelle clé : `ouinon dkim new {} --selector NOUVEAU`, et publiez ses enregistrements",
+                        files.domain
+                    ),
+                    format!(
+                        "make a new key: `ouinon dkim new {} --selector NEW`, and publish its records",
+                        files.domain
                     ),
                 );
+                self.note(KEY, domain, status, both(error.to_string(), error.to_string()), Some(way_out));
                 None
             }
         }

@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     store::{
-        Db,
+        Db, OpenError,
         inspect::{self, Engine},
     },
 };
@@ -79,11 +79,20 @@ impl Notes {
                 self.error(
                     "database",
                     "",
-                    both(format!("la base ne s'ouvre pas : {error}"), format!("the database cannot be opened: {error}")),
                     both(
-                        "vérifiez database.url et que le serveur répond ; pour une nouvelle installation, `ouinon init` crée la base",
-                        "check database.url and that the server answers; for a new installation `ouinon init` makes the database",
+                        format!("la base ne s'ouvre pas : {error}"),
+                        format!("the database cannot be opened: {error}"),
                     ),
+                    match error {
+                        OpenError::File { .. } => both(
+                            "vérifiez database.url ; pour une nouvelle installation, `ouinon init` crée la base",
+                            "check database.url; for a new installation `ouinon init` makes the database",
+                        ),
+                        _ => both(
+                            "vérifiez database.url, et que le serveur répond et laisse entrer ce compte",
+                            "check database.url, and that the server answers and lets this account in",
+                        ),
+                    },
                 );
                 return None;
             }
@@ -127,6 +136,21 @@ impl Notes {
                         format!("set {lax} to on: a refusal that was answered must survive a power cut"),
                     ),
                 );
+            }
+            Err(error) if inspect::is_no_database(&error) => {
+                self.error(
+                    "database",
+                    "",
+                    both(
+                        format!("le fichier n'est pas une base SQLite, ou il est abîmé : {error}"),
+                        format!("the file is no SQLite database, or it is damaged: {error}"),
+                    ),
+                    both(
+                        "vérifiez database.url ; si c'est le bon fichier, restaurez-le de sa sauvegarde",
+                        "check database.url; if it is the right file, restore it from its backup",
+                    ),
+                );
+                return false;
             }
             Err(error) => {
                 self.error(

@@ -19,14 +19,26 @@ impl Notes {
             Ok(keys) => keys,
             Err(KeyError::Io { path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
                 let path = path.display();
+                let is_new = match db {
+                    Some(db) => noted(db).await.is_ok_and(|noted| noted.is_empty()),
+                    None => true,
+                };
+                let way_out = if is_new {
+                    both(
+                        "restaurez les clés de leur sauvegarde ; pour une nouvelle installation, `ouinon init` les fait",
+                        "restore the keys from their backup; for a new installation `ouinon init` makes them",
+                    )
+                } else {
+                    both(
+                        "restaurez ce fichier de sa sauvegarde, ou copiez-le d'une machine qui travaille avec cette base : elle a été écrite avec lui",
+                        "restore this file from its backup, or copy it from a host that works with this database: it was written with it",
+                    )
+                };
                 self.error(
                     "keys",
                     &about,
                     both(format!("{path} n'existe pas"), format!("{path} does not exist")),
-                    both(
-                        "restaurez les clés de leur sauvegarde ; pour une nouvelle installation, `ouinon init` les fait",
-                        "restore the keys from their backup; for a new installation `ouinon init` makes them",
-                    ),
+                    way_out,
                 );
                 return None;
             }
@@ -52,8 +64,7 @@ impl Notes {
             );
             return None;
         };
-        let noted = async { store::keys::all(&mut db.read().await?).await };
-        match noted.await {
+        match noted(db).await {
             Ok(noted) => match keys.compare(&folder, &noted) {
                 Ok(()) => {
                     let n = keys.fingerprints.len();
@@ -111,6 +122,11 @@ impl Notes {
             ),
         );
     }
+}
+
+/// What the database notes of its keys.
+async fn noted(db: &Db) -> store::Result<Vec<(String, String)>> {
+    store::keys::all(&mut db.read().await?).await
 }
 
 /// The files below a folder that group or others can read.

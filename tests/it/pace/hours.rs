@@ -37,8 +37,8 @@ async fn group(world: &World, slug: &str) -> (Flow, Option<String>) {
     let mut tx = world.db().read().await.unwrap();
     let row = campaigns::find(&mut tx, slug).await.unwrap();
     let live = report::live(&world.app, &mut tx, &row, Lang::En).await.unwrap();
-    let group = live.pace.groups["other"].clone();
-    (group.state, group.until)
+    let limits = live.pace.groups["other"].limits.clone();
+    (limits.state, limits.until)
 }
 
 on_both! {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ouinon::{
     config::LimitSettings,
-    domain::{campaigns::CampaignState, lang::Lang, limits::Limits},
+    domain::{campaigns::CampaignState, lang::Lang, limits::Limits, providers},
     pipeline::report,
     store::{self, lanes},
 };
@@ -97,10 +97,17 @@ on_both! {
         }
         let limits = program.json(&["limits", "show"]);
         assert_eq!(limits["groups"]["yahoo"]["reply"], "421 4.7.0 [TSS04] unexpected volume from");
+        // Every group that the table of the others limits, and of each what holds over all campaigns.
+        for name in providers::names() {
+            let group = &limits["groups"][name];
+            assert!(group["state"].is_string() && group.get("accepted").is_none(), "{name}: {limits}");
+        }
+        assert_eq!(limits["groups"]["orange"]["connections"], 4);
+        assert_eq!(limits["groups"]["google"]["caps"][0]["most"], 5);
         // A worker at work would try yahoo at once, and be pushed back again.
         worker.drain().await;
         let lifted = program.json(&["limits", "lift", "yahoo"]);
-        assert!(lifted["groups"].get("yahoo").is_none(), "{lifted}");
+        assert_eq!((&lifted["groups"]["yahoo"]["state"], lifted["groups"]["yahoo"].get("reply")), (&"open".into(), None));
         for (args, code) in [(["limits", "lift", "yahoo"], 3), (["limits", "lift", "nobody"], 2)] {
             assert_eq!(program.run(&args).status.code(), Some(code), "{args:?}");
         }
