@@ -150,10 +150,7 @@ impl Keys {
         for file in [SUPPRESSION, TOKENS, AUDIT] {
             let path = folder.join(file);
             if !path.exists() {
-                // The key of evidence came later: a database may have been written without one.
-                let written_with =
-                    if file == AUDIT { noted.iter().any(|(n, _)| n == "audit") } else { !noted.is_empty() };
-                if written_with {
+                if is_written_with(&path, noted) {
                     return Err(KeyError::Missing { path });
                 }
                 make(&path)?;
@@ -214,6 +211,12 @@ impl Keys {
         file.signing = id;
         write(&path, &tokens_text(&file))
     }
+}
+
+/// Whether a database that notes these keys was written with this file of keys.
+pub fn is_written_with(path: &Path, noted: &[(String, String)]) -> bool {
+    // The key of evidence came later: a database may have been written without one.
+    if path.ends_with(AUDIT) { noted.iter().any(|(name, _)| name == "audit") } else { !noted.is_empty() }
 }
 
 /// What nobody can read or check any more without a file of keys.

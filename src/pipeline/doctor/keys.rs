@@ -6,7 +6,7 @@ use super::{Notes, both};
 use crate::{
     app::App,
     config::Config,
-    keys::{KeyError, Keys},
+    keys::{self, KeyError, Keys},
     store::{self, Db},
 };
 
@@ -18,20 +18,20 @@ impl Notes {
         let keys = match Keys::read(&folder) {
             Ok(keys) => keys,
             Err(KeyError::Io { path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
-                let path = path.display();
-                let is_new = match db {
-                    Some(db) => noted(db).await.is_ok_and(|noted| noted.is_empty()),
-                    None => true,
+                let is_lost = match db {
+                    Some(db) => noted(db).await.is_ok_and(|noted| keys::is_written_with(&path, &noted)),
+                    None => false,
                 };
-                let way_out = if is_new {
-                    both(
-                        "restaurez les clés de leur sauvegarde ; pour une nouvelle installation, `ouinon init` les fait",
-                        "restore the keys from their backup; for a new installation `ouinon init` makes them",
-                    )
-                } else {
+                let path = path.display();
+                let way_out = if is_lost {
                     both(
                         "restaurez ce fichier de sa sauvegarde, ou copiez-le d'une machine qui travaille avec cette base : elle a été écrite avec lui",
                         "restore this file from its backup, or copy it from a host that works with this database: it was written with it",
+                    )
+                } else {
+                    both(
+                        "restaurez les clés de leur sauvegarde ; pour une nouvelle installation, `ouinon init` les fait",
+                        "restore the keys from their backup; for a new installation `ouinon init` makes them",
                     )
                 };
                 self.error(
