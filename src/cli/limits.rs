@@ -47,17 +47,7 @@ pub async fn run(app: &App, command: LimitsCommand, json: bool) -> anyhow::Resul
         tracing::warn!(group, "a suspension was lifted by hand");
     }
     let mut tx = app.db.read().await?;
-    let mut names: Vec<String> = groups::all(&mut tx).await?.into_iter().map(|(name, _)| name).collect();
-    // All of them, where `[limits.groups.default]` limits those that have nothing of their own.
-    let limited = providers::names().iter().filter(|name| app.config.limits.group(name).is_some());
-    names.extend(limited.map(|name| (*name).to_owned()));
-    names.sort();
-    names.dedup();
-    let mut shown = Shown { server: pace::server(app, &mut tx).await?, groups: BTreeMap::new() };
-    for name in names {
-        let group = pace::group(app, &mut tx, &name).await?;
-        shown.groups.insert(name, group);
-    }
+    let shown = Shown { server: pace::server(app, &mut tx).await?, groups: pace::groups(app, &mut tx).await? };
     drop(tx);
     if json {
         output::json(&shown)?;

@@ -1,6 +1,6 @@
 //! How a campaign goes: its groups, what holds them back and until when, and how near the stops are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::{
         campaigns::{DeliveryState, Priority},
         lang::Lang,
         limits::Limits,
+        providers,
         pushback::Standing,
         stops::{Gauge, Stop},
         windows::Windows,
@@ -212,20 +213,25 @@ pub async fn of(app: &App, tx: &mut Tx, campaign: &Campaign, tally: &[Tally], la
     })
 }
 
-/// What the mail server is permitted over all campaigns; none: no limit.
+/// What the mail server is permitted over all campaigns; none: no limit, or a warm-up that is over.
 pub async fn server(app: &App, tx: &mut Tx) -> store::Result<Option<ServerPace>> {
     let limits = &app.config.limits.server;
-    if !limits.is_counted() {
-        return Ok(None);
-    }
     let rate_per_minute = limits.rate.map(|rate| rate.per_minute());
-    Ok(Some(ServerPace { rate_per_minute, caps: caps(app, tx, permits::SERVER, limits, app.now()).await? }))
+    let caps = caps(app, tx, permits::SERVER, limits, app.now()).await?;
+    let is_limited = rate_per_minute.is_some() || !caps.is_empty();
+    Ok(is_limited.then_some(ServerPace { rate_per_minute, caps }))
 }
 
-/// A provider group, over all campaigns.
-pub async fn group(app: &App, tx: &mut Tx, name: &str) -> store::Result<GroupLimits> {
-    let standing = groups::all(tx).await?.into_iter().find(|(group, _)| group == name);
-    group_limits(app, tx, name, standing.as_ref().map(|(_, standing)| standing), app.now()).await
+/// Every provider group that is limited, by its own table or that of the others, or pushed back, over all campaigns.
+pub async fn groups(app: &App, tx: &mut Tx) -> store::Result<BTreeMap<String, GroupLimits>> {
+    let standings: BTreeMap<String, Standing> = groups::all(tx).await?.into_iter().collect();
+    let limited = providers::names().iter().copied().filter(|name| app.config.limits.group(name).is_some());
+    let names: BTreeSet<&str> = standings.keys().map(String::as_str).chain(limited).collect();
+    let mut groups = BTreeMap::new();
+    for name in names {
+        groups.insert(name.to_owned(), group_limits(app, tx, name, standings.get(name), app.now()).await?);
+    }
+    Ok(groups)
 }
 
 async fn group_limits(
@@ -365,9 +371,7 @@ impl ServerPace {
     pub fn sentence(&self, lang: Lang) -> String {
         let rate = self.rate_per_minute.map(|rate| format!("{rate}/min"));
         let caps = self.caps.iter().map(|cap| cap.sentence(lang));
-        let limits: Vec<String> = rate.into_iter().chain(caps).collect();
-        // A warm-up that is over leaves nothing.
-        if limits.is_empty() { lang.pick("sans limite", "no limit").to_owned() } else { limits.join(", ") }
+        rate.into_iter().chain(caps).collect::<Vec<_>>().join(", ")
     }
 }
 
