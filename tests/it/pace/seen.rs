@@ -104,6 +104,8 @@ on_both! {
         }
         assert_eq!(limits["groups"]["orange"]["connections"], 4);
         assert_eq!(limits["groups"]["google"]["caps"][0]["most"], 5);
+        let warm = Program::beside(world).with("OUINON_LIMITS_WARM_UP", "5").with("OUINON_LIMITS_WARM_UP_START", "2020-01-01");
+        assert!(warm.json(&["limits", "show"])["server"].is_null(), "a warm-up that is over limits nothing");
         // A worker at work would try yahoo at once, and be pushed back again.
         worker.drain().await;
         let lifted = program.json(&["limits", "lift", "yahoo"]);
