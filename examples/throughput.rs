@@ -156,7 +156,7 @@ async fn measure(args: &Args) -> Result<serde_json::Value, String> {
         let source = tools.source(port, args.messages, bytes);
         let between = sink.cpu_micros();
         // Before and after: how fast a machine computes changes within seconds.
-        let rsa = || if args.dkim == Dkim::Rsa { (bare_rsa(cores()), bare_rsa(1)) } else { (0.0, 0.0) };
+        let rsa = || if args.dkim == Dkim::Rsa { (bare_rsa(cpu::cores()), bare_rsa(1)) } else { (0.0, 0.0) };
         let early = rsa();
         let sent = campaign(&app, port, &file(&format!("round-{round}")), args.messages).await;
         let (sink_of_ours, late) = (sink.cpu_micros() - between, rsa());
@@ -226,7 +226,7 @@ fn figures(args: &Args, rounds: &[Round], bytes: usize) -> serde_json::Value {
         "bytes_per_message": bytes,
     });
     if args.dkim == Dkim::Rsa {
-        let limit = |r: &Round| cores() as f64 * 1e6 / (r.bare_rsa + BESIDE_RSA_US);
+        let limit = |r: &Round| cpu::cores() as f64 * 1e6 / (r.bare_rsa + BESIDE_RSA_US);
         figures["bare_rsa_us"] = of(|r| r.bare_rsa).round().into();
         figures["bare_rsa_alone_us"] = of(|r| r.bare_rsa_alone).round().into();
         figures["sender_cpu_ratio_to_bare_rsa"] = hundredths(of(|r| r.cpu / r.bare_rsa)).into();
@@ -542,10 +542,6 @@ fn bare_rsa(threads: usize) -> f64 {
 }
 
 /// How many threads compute at once.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// Microseconds of CPU that a process has used: its number, or `self`.
 fn cpu_micros(process: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();

@@ -14,6 +14,11 @@ pub fn interrupt_nobody() {
     run_as(NormalThreadSchedulePolicy::Batch);
 }
 
+/// How many processors we may use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
 /// Takes [`interrupt_nobody`] back for this thread and what it starts from now on, such as a program that is not ours.
 pub fn run_as_others_do() {
     run_as(NormalThreadSchedulePolicy::Other);

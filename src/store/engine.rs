@@ -17,7 +17,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::writer::{Writer, Writing};
+use super::writer::{Carry, Writer, Writing};
 
 /// A database: SQLite in a file, or PostgreSQL.
 #[derive(Debug, Clone)]
@@ -159,8 +159,6 @@ impl Db {
             .disable_statement_logging()
             .pragma("temp_store", "memory")
             .pragma("cache_size", "-8192")
-            // What many change is then carried into the file once for all of them, and not every few milliseconds.
-            .pragma("wal_autocheckpoint", "8000")
             .pragma("journal_size_limit", "67108864");
         // Two processes that start together must not migrate together; SQLite itself has no such lock.
         let lock = path.with_extension("lock");
@@ -202,6 +200,14 @@ impl Db {
     /// Whether this is SQLite: one file, one machine, one sender.
     pub fn is_sqlite(&self) -> bool {
         matches!(self, Db::Lite { .. })
+    }
+
+    /// How often SQLite's log is carried into the file from now on; PostgreSQL does that beside its commits.
+    pub async fn carry_log(&self, carry: Carry) -> Result<(), sqlx::Error> {
+        match self {
+            Db::Lite { writer, .. } => writer.carry(carry).await,
+            Db::Pg(_) => Ok(()),
+        }
     }
 
     /// Closes every connection, waiting for those in use.

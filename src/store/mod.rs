@@ -32,7 +32,7 @@ pub mod workers;
 mod writer;
 
 pub use engine::{Db, LiteTx, OpenError, Sql, Tx};
-pub use writer::{Held, Writer, Writing};
+pub use writer::{Carry, Held, Writer, Writing};
 
 /// Runs one body against the connection of whichever engine the transaction is on.
 macro_rules! on {

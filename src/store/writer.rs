@@ -29,6 +29,25 @@ const PATIENCE: &str = "PRAGMA busy_timeout = 2";
 /// With the write lock: a plain BEGIN that reads and then writes fails under load.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
+/// How often SQLite's log is carried into the file, by the commit after which it is so long. Nobody else commits meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// What many change is carried once for all of them, in 20 to 40 milliseconds.
+    Rarely,
+    /// As little at a time as what waits for a commit does not notice, such as messages that are on the wire.
+    Often,
+}
+
+impl Carry {
+    fn pragma(self) -> &'static str {
+        match self {
+            Carry::Rarely => "PRAGMA wal_autocheckpoint = 8000",
+            // What the log holds already is carried at once: later it would be in the way.
+            Carry::Often => "PRAGMA wal_autocheckpoint = 1000; PRAGMA wal_checkpoint(PASSIVE)",
+        }
+    }
+}
+
 /// The connection that writes; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Writer {
@@ -62,6 +81,11 @@ impl Writer {
         let held = timeout(BUSY, Arc::clone(&self.connection).lock_owned()).await;
         let held = held.map_err(|_| sqlx::Error::PoolTimedOut)?;
         OwnedMutexGuard::try_map(held, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
+    }
+
+    /// Carries the log into the file so often from now on.
+    pub(super) async fn carry(&self, carry: Carry) -> sqlx::Result<()> {
+        self.hold().await?.execute(carry.pragma()).await.map(|_| ())
     }
 
     /// Begins a transaction with the write lock, which another process may hold.
@@ -128,6 +152,7 @@ impl DerefMut for Writing {
 async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let mut connection = options.connect().await?;
     connection.execute(PATIENCE).await?;
+    connection.execute(Carry::Rarely.pragma()).await?;
     Ok(connection)
 }
 

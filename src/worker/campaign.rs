@@ -12,18 +12,13 @@ use std::{
 };
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::Instant};
 
 use self::{
     look::{Look, Turn},
     ready::Hand,
 };
-use super::{in_time, stopped, stopped_and_waited};
+use super::{gatekeeper::Gate, in_time, stopped, stopped_and_waited};
 use crate::{
     app::App,
     domain::campaign_file::Rate,
@@ -63,7 +58,7 @@ pub struct Task {
     pub app: App,
     pub worker: i64,
     pub campaign: Arc<Compiled>,
-    pub jobs: mpsc::Sender<Box<Job>>,
+    pub gate: Gate,
     pub traffic: Traffic,
     pub shares: Shares,
     pub exchangers: Exchangers,
@@ -103,7 +98,7 @@ impl Task {
     /// Claims while what is in hand goes out, makes messages shortly before they are due, and hands
     /// each to the gate when its turn has come.
     async fn send(self: &Arc<Task>) {
-        let limit = limiter(self.campaign.file.rate());
+        let (jobs, limit) = (self.gate.jobs(), limiter(self.campaign.file.rate()));
         let most = in_hand(self.campaign.file.rate());
         let batch = most.min(CLAIM);
         let has_room = |hand: &Hand| hand.len() as i64 <= most - batch + batch / 2;
@@ -165,7 +160,7 @@ impl Task {
                     // As many places at the gate as it weighs, a few times over: others wait for theirs in between.
                     let places = hand.turns(Instant::now(), weight * TURNS).max(1);
                     let reserved = tokio::select! {
-                        reserved = self.jobs.reserve_many(places) => reserved,
+                        reserved = jobs.reserve_many(places) => reserved,
                         () = stopped(&mut stop) => break,
                     };
                     let Ok(places) = reserved else { break };

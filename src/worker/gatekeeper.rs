@@ -35,7 +35,7 @@ const WINDOW: usize = 64;
 const WIDEST: usize = 512;
 /// Jobs that wait at the gate, at least, and at most half of what may be under way: what is prepared further
 /// ahead waits in its campaign.
-const QUEUE: usize = 128;
+const QUEUE: usize = 256;
 /// While messages go fast, a commit waits until half of those under way have ended, and no more than so many: it
 /// costs nearly the same for one as for many, and the others keep the server busy meanwhile …
 const GATHER: usize = 128;
@@ -69,6 +69,8 @@ enum Ask {
     Next(usize, oneshot::Sender<Box<Job>>),
     /// This is what became of one that went.
     Record(Box<Ended>),
+    /// So many are offered within a few milliseconds.
+    Expect(usize),
 }
 
 impl Gate {
@@ -94,6 +96,11 @@ impl Gate {
         let runtime = Handle::current();
         let keeper = tokio::task::spawn_blocking(move || runtime.block_on(post.keep(inbox, offers)));
         (Gate { asks, jobs }, Keeper(keeper))
+    }
+
+    /// So many are offered within a few milliseconds: seats connect meanwhile.
+    pub fn expect(&self, n: usize) {
+        let _ = self.asks.send(Ask::Expect(n));
     }
 
     /// Where campaigns offer their jobs.
@@ -199,7 +206,7 @@ impl Post {
                 out += went;
             }
             self.app.meters.stands(self.waiting.len(), out);
-            self.call();
+            self.call(self.waiting.len());
         }
     }
 
@@ -235,6 +242,7 @@ impl Post {
         for ask in asks {
             match ask {
                 Ask::Call(call) => self.idle.push_back(call),
+                Ask::Expect(n) => self.call(n),
                 Ask::Next(before, seat) => {
                     self.asked += 1;
                     self.seats.insert((before, self.asked), seat);
@@ -403,11 +411,10 @@ impl Post {
         }
     }
 
-    /// Calls as many idle seats as there are jobs that no seat with nothing else at hand is ready for.
-    fn call(&mut self) {
+    /// Of `jobs` some may find no seat ready that has nothing else at hand: calls an idle one for each.
+    fn call(&mut self, jobs: usize) {
         let ready = self.seats.range(..(1, 0)).count();
-        let unserved = self.waiting.len().saturating_sub(ready);
-        for _ in 0..unserved {
+        for _ in 0..jobs.saturating_sub(ready) {
             let Some(idle) = self.idle.pop_front() else { return };
             let _ = idle.send(());
         }

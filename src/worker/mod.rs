@@ -21,6 +21,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     app::App,
+    cpu,
     domain::{campaigns::CampaignState, pushback::Progress},
     mail::smtp::Server,
     pipeline::{
@@ -32,7 +33,7 @@ use crate::{
         exchangers::Exchangers,
         stops,
     },
-    store::{self, buckets, campaigns, deliveries, domains, groups, outcomes, workers},
+    store::{self, Carry, buckets, campaigns, deliveries, domains, groups, outcomes, workers},
 };
 use gatekeeper::{Gate, Keeper};
 
@@ -188,6 +189,8 @@ struct Worker {
     shares: Shares,
     /// Who tells provider groups.
     exchangers: Exchangers,
+    /// How often the database carries its log into the file.
+    carry: Carry,
     /// Its part in the shared limits.
     part: Part,
     /// When it last forgot what was counted of times past.
@@ -216,6 +219,7 @@ impl Worker {
             traffic: Traffic::default(),
             shares: Shares::default(),
             exchangers,
+            carry: Carry::Rarely,
             part: Part { rank: 0, of: 1 },
             swept: None,
             others: HashMap::new(),
@@ -244,12 +248,22 @@ impl Worker {
         let mut tx = self.app.db.read().await?;
         let rows = campaigns::in_state(&mut tx, CampaignState::Running).await?;
         drop(tx);
+        self.carry_log(if rows.is_empty() { Carry::Rarely } else { Carry::Often }).await?;
         for row in rows {
             if !self.running.contains_key(&row.id) {
                 self.start(row).await?;
             }
         }
         Ok(Life::Goes)
+    }
+
+    /// While messages leave, no commit may take longer than they keep the wire busy.
+    async fn carry_log(&mut self, carry: Carry) -> store::Result<()> {
+        if carry != self.carry {
+            self.app.db.carry_log(carry).await?;
+            self.carry = carry;
+        }
+        Ok(())
     }
 
     /// Starts to enqueue and send a running campaign; one that cannot be sent is paused, not lost.
@@ -263,13 +277,13 @@ impl Worker {
                     app: self.app.clone(),
                     worker: self.id,
                     campaign: Arc::new(compiled),
-                    jobs: self.gate.jobs(),
+                    gate: self.gate.clone(),
                     traffic: self.traffic.clone(),
                     shares: self.shares.clone(),
                     exchangers: self.exchangers.clone(),
                     stop: self.stop.clone(),
                     in_doubt: Arc::clone(&self.in_doubt),
-                    cores: std::thread::available_parallelism().map_or(2, usize::from),
+                    cores: cpu::cores(),
                 };
                 self.keyless.remove(&row.id);
                 self.running.insert(row.id, tokio::spawn(task.run()));
@@ -410,7 +424,8 @@ impl Worker {
             let mut tx = self.app.db.write().await?;
             workers::remove(&mut tx, self.id).await?;
             deliveries::abandon(&mut tx, self.id, self.app.now().as_millisecond()).await?;
-            tx.commit().await
+            tx.commit().await?;
+            self.app.db.carry_log(Carry::Rarely).await
         };
         match in_time(left).await {
             Ok(()) => tracing::info!(worker = self.id, "worker stopped, nothing left in hand"),

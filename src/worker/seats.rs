@@ -14,14 +14,16 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::{
+    runtime::{Builder, Handle},
     sync::{oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 
 use super::{gatekeeper::Gate, stopped};
 use crate::{
     app::App,
+    cpu,
     domain::{
         campaigns::DeliveryState,
         replies::{self, Reply, ReplyClass},
@@ -37,17 +39,21 @@ use crate::{
 
 /// A connection that had nothing to do for so long is closed politely.
 const IDLE: Duration = Duration::from_secs(20);
-/// How long a message waits for the next one, to be sent with it in one round trip.
-const TOGETHER: Duration = Duration::from_millis(10);
+/// A message waits for the next one, to be sent with it in one round trip: as long as that round trip takes, and so long
+/// at least …
+const TOGETHER: Duration = Duration::from_millis(2);
+/// … and at most, or while it is not known.
+const TOGETHER_AT_MOST: Duration = Duration::from_millis(10);
 /// So much is asked for ahead as goes within this time …
 const AHEAD: Duration = Duration::from_millis(40);
 /// … and no more than so many messages.
 const MOST_AHEAD: u128 = 16;
-/// A message takes that long, until it is known better.
-const SLOW: Duration = Duration::from_millis(100);
 /// Messages a connection carries at most before it is closed politely, and half as many at least: connections that
 /// were opened together do not end together.
 const MESSAGES_PER_CONNECTION: usize = 500;
+/// Seats that share a thread at least, where there are so many. Each thread waits for the mail server by itself: where one
+/// has to wait for the processor, the others' connections go on (decision 0012).
+const SEATS_A_THREAD: usize = 8;
 /// Longest wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(30);
 /// A connection that is not open by then is said to be missing.
@@ -61,7 +67,8 @@ const ATTEMPTS: i64 = 5;
 
 /// The seats of a worker.
 pub struct Seats {
-    tasks: Vec<JoinHandle<()>>,
+    /// Those that share a thread.
+    rows: Vec<JoinHandle<()>>,
     way: Arc<Way>,
 }
 
@@ -77,29 +84,31 @@ struct Way {
 impl Seats {
     /// Makes the seats; a connection is opened when there is something to send.
     pub fn open(app: &App, server: Server, gate: &Gate, stop: &watch::Receiver<bool>) -> Seats {
-        let smtp = &app.config.smtp;
+        let connections = app.config.smtp.connections;
         let (server, way) = (Arc::new(server), Arc::<Way>::default());
-        let tasks = (0..smtp.connections)
-            .map(|n| {
-                let seat = Seat {
-                    app: app.clone(),
-                    server: Arc::clone(&server),
-                    way: Arc::clone(&way),
-                    gate: gate.clone(),
-                    stop: stop.clone(),
-                    told: Told::new(stop.clone()),
-                    jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
-                    next: VecDeque::new(),
-                    each: SLOW,
-                    leaving: false,
-                    most: MESSAGES_PER_CONNECTION,
-                    carried: 0,
-                    carried_of: HashMap::new(),
-                };
-                tokio::spawn(seat.run())
+        let seat = |n: usize| Seat {
+            app: app.clone(),
+            server: Arc::clone(&server),
+            way: Arc::clone(&way),
+            gate: gate.clone(),
+            stop: stop.clone(),
+            told: Told::new(stop.clone()),
+            jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
+            next: VecDeque::new(),
+            each: None,
+            leaving: false,
+            most: MESSAGES_PER_CONNECTION,
+            carried: 0,
+            carried_of: HashMap::new(),
+        };
+        let threads = cpu::cores().min(connections.div_ceil(SEATS_A_THREAD));
+        let rows = (0..threads)
+            .map(|row| {
+                let seats: Vec<Seat> = (row..connections).step_by(threads).map(seat).collect();
+                tokio::task::spawn_blocking(move || sit(seats))
             })
             .collect();
-        Seats { tasks, way }
+        Seats { rows, way }
     }
 
     /// What keeps them from the mail server; empty: nothing.
@@ -112,8 +121,23 @@ impl Seats {
 
     /// Waits until every seat has ended what it had in hand. They end once the worker is told to stop.
     pub async fn finished(self) {
-        for task in self.tasks {
-            let _ = task.await;
+        for row in self.rows {
+            let _ = row.await;
+        }
+    }
+}
+
+/// Serves `seats` on this thread until all have ended.
+fn sit(seats: Vec<Seat>) {
+    let all = async {
+        let mut tasks: JoinSet<()> = seats.into_iter().map(Seat::run).collect();
+        while tasks.join_next().await.is_some() {}
+    };
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(own) => own.block_on(all),
+        Err(error) => {
+            tracing::warn!(%error, "no event loop for the connections alone; they share the program's");
+            Handle::current().block_on(all);
         }
     }
 }
@@ -128,8 +152,8 @@ struct Seat {
     jitter: SmallRng,
     /// The next jobs that may go, asked for ahead.
     next: VecDeque<oneshot::Receiver<Box<Job>>>,
-    /// How long a message takes here, lately.
-    each: Duration,
+    /// How long a message takes here, lately; none: not known yet.
+    each: Option<Duration>,
     /// The connection ends: nothing more is asked for.
     leaving: bool,
     /// Messages that the connection carries at most.
@@ -207,7 +231,7 @@ impl Seat {
                 None => return self.ended(&job, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope"))),
             }
             let next = match self.carried < self.most {
-                true => self.wait(TOGETHER).await.unwrap_or(None),
+                true => self.wait(self.together()).await.unwrap_or(None),
                 false => None,
             };
             let too_large = next.as_ref().and_then(|next| connection.too_large(&next.message));
@@ -225,7 +249,8 @@ impl Seat {
                 return self.ended(&next, SubmitOutcome::NotSent(SmtpError::Timeout("the envelope")));
             };
             self.ended(&job, outcome);
-            self.each = (self.each * 3 + began.elapsed()) / 4;
+            let took = began.elapsed();
+            self.each = Some(self.each.map_or(took, |each| (each * 3 + took) / 4));
             (job, begun) = (next, Some(next_begun));
         }
     }
@@ -244,6 +269,11 @@ impl Seat {
         }
     }
 
+    /// How long the next one is waited for.
+    fn together(&self) -> Duration {
+        self.each.map_or(TOGETHER_AT_MOST, |each| each.clamp(TOGETHER, TOGETHER_AT_MOST))
+    }
+
     fn unless_refused(&mut self, job: Option<Box<Job>>, refusal: Option<SubmitOutcome>) -> Option<Box<Job>> {
         let (Some(job), Some(refusal)) = (&job, refusal) else { return job };
         self.ended(job, refusal);
@@ -253,7 +283,8 @@ impl Seat {
     /// Asks for as many jobs ahead as go within a few milliseconds, at least one: the gate lets many pass
     /// in one commit, and what has passed must not wait. `carrying`: those in hand that are not counted yet.
     fn ask(&mut self, carrying: usize) {
-        let ahead = (AHEAD.as_micros() / self.each.as_micros().max(1)).clamp(1, MOST_AHEAD) as usize;
+        let fit = self.each.map_or(1, |each| AHEAD.as_micros() / each.as_micros().max(1));
+        let ahead = fit.clamp(1, MOST_AHEAD) as usize;
         let left = self.most.saturating_sub(self.carried + carrying);
         while !self.leaving && self.next.len() < ahead.min(left) {
             self.next.push_back(self.gate.next(self.next.len()));

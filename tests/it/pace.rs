@@ -6,6 +6,7 @@ mod groups;
 mod hours;
 mod late;
 mod many;
+mod quick;
 mod seen;
 mod stops;
 mod town;

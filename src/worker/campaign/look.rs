@@ -20,6 +20,9 @@ use crate::{
     store::{self, campaigns, deliveries, lanes},
 };
 
+/// So long before its turn a message is expected at the gate: it takes as long to connect.
+const CONNECTING: Duration = Duration::from_millis(5);
+
 /// What a task remembers of its queue between two looks.
 #[derive(Default)]
 pub struct Look {
@@ -97,6 +100,8 @@ impl Look {
             task.in_doubt.fetch_or(store::may_have_committed(error), Ordering::Relaxed);
         })?;
         self.taken = claimed.taken;
+        let soon = std::time::Instant::now() + CONNECTING;
+        task.gate.expect(self.taken.iter().filter(|taken| taken.turn.at <= soon).count());
         for (lane, last) in lanes.iter().zip(&claimed.last) {
             if let Some(last) = last {
                 self.past.insert(key(lane), *last);
