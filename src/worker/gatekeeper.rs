@@ -35,7 +35,7 @@ const WINDOW: usize = 64;
 const WIDEST: usize = 512;
 /// Jobs that wait at the gate, at least, and at most half of what may be under way: what is prepared further
 /// ahead waits in its campaign.
-const QUEUE: usize = 256;
+const QUEUE: usize = 128;
 /// While messages go fast, a commit waits until half of those under way have ended, and no more than so many: it
 /// costs nearly the same for one as for many, and the others keep the server busy meanwhile …
 const GATHER: usize = 128;
@@ -162,8 +162,7 @@ impl Post {
         // Those that were picked did not go, and others may: nothing more need be asked or offered.
         let mut at_once = false;
         loop {
-            let queue = QUEUE.max(pace.window() / 2);
-            let room = queue.saturating_sub(self.waiting.len());
+            let room = pace.queue().saturating_sub(self.waiting.len());
             let mut fresh = Vec::new();
             let mut stop = self.stop.clone();
             if !at_once {
@@ -174,12 +173,9 @@ impl Post {
                 }
             }
             self.waiting.extend(fresh);
-            // Before and after: what campaigns have ready is as much as they may offer at a time.
-            self.take(&mut offers, queue);
             if !stopping {
-                self.gather(&mut inbox, &mut asks, &pace, out);
+                self.gather(&mut inbox, &mut offers, &mut asks, &pace, out);
             }
-            self.take(&mut offers, queue);
             hear(&mut inbox, &mut asks);
             let ended = self.sort(asks.drain(..));
             if *self.stop.borrow() {
@@ -210,9 +206,17 @@ impl Post {
         }
     }
 
-    /// Waits for more asks, as long as that holds up nobody.
-    fn gather(&self, inbox: &mut mpsc::UnboundedReceiver<Ask>, asks: &mut Vec<Ask>, pace: &Pace, out: usize) {
+    /// Takes what is offered and waits for more asks, as long as that holds up nobody.
+    fn gather(
+        &mut self,
+        inbox: &mut mpsc::UnboundedReceiver<Ask>,
+        offers: &mut mpsc::Receiver<Box<Job>>,
+        asks: &mut Vec<Ask>,
+        pace: &Pace,
+        out: usize,
+    ) {
         hear(inbox, asks);
+        self.take(offers, pace.queue());
         let began = Instant::now();
         let (enough, longest) = pace.gather(asks.len(), out);
         let waits_already = self.seats.range(..(1, 0)).next().is_some();
@@ -224,6 +228,8 @@ impl Post {
             // The thread is its own: a timer of the runtime would wake another thread first, to be woken by it.
             std::thread::sleep(LOOK);
             hear(inbox, asks);
+            // Each time: campaigns can offer no more at once than fits on the way here.
+            self.take(offers, pace.queue());
         }
     }
 
@@ -471,6 +477,11 @@ impl Pace {
         let enough = (out / 2).min(GATHER);
         let lacking = enough.saturating_sub(asks / 2);
         (2 * enough, Duration::from_secs_f64(lacking as f64 / self.per_second))
+    }
+
+    /// How many jobs may wait at the gate.
+    fn queue(&self) -> usize {
+        QUEUE.max(self.window() / 2)
     }
 
     fn window(&self) -> usize {

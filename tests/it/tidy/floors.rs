@@ -58,7 +58,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         place: "src/worker/",
-        below: &["domain", "store", "mail", "pipeline", "worker", "app", "config", "clock", "journal", "keys"],
+        below: &["domain", "store", "mail", "pipeline", "worker", "app", "config", "clock", "cpu", "journal", "keys"],
         never: &["clap::", "axum::", "askama::", "lettre::", "indicatif::"],
     },
     Floor {
