@@ -100,7 +100,9 @@ impl Gate {
 
     /// So many are offered within a few milliseconds: seats connect meanwhile.
     pub fn expect(&self, n: usize) {
-        let _ = self.asks.send(Ask::Expect(n));
+        if n > 0 {
+            let _ = self.asks.send(Ask::Expect(n));
+        }
     }
 
     /// Where campaigns offer their jobs.

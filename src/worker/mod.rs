@@ -248,7 +248,7 @@ impl Worker {
         let mut tx = self.app.db.read().await?;
         let rows = campaigns::in_state(&mut tx, CampaignState::Running).await?;
         drop(tx);
-        self.carry_log(if rows.is_empty() { Carry::Rarely } else { Carry::Often }).await?;
+        self.carry_log(if rows.is_empty() { Carry::Rarely } else { Carry::Often }).await;
         for row in rows {
             if !self.running.contains_key(&row.id) {
                 self.start(row).await?;
@@ -258,12 +258,15 @@ impl Worker {
     }
 
     /// While messages leave, no commit may take longer than they keep the wire busy.
-    async fn carry_log(&mut self, carry: Carry) -> store::Result<()> {
-        if carry != self.carry {
-            self.app.db.carry_log(carry).await?;
-            self.carry = carry;
+    async fn carry_log(&mut self, carry: Carry) {
+        if carry == self.carry {
+            return;
         }
-        Ok(())
+        match self.app.db.carry_log(carry).await {
+            Ok(()) => self.carry = carry,
+            // It is a matter of speed: the next look tries again.
+            Err(error) => complain(&error),
+        }
     }
 
     /// Starts to enqueue and send a running campaign; one that cannot be sent is paused, not lost.
