@@ -541,7 +541,6 @@ fn bare_rsa(threads: usize) -> f64 {
     (cpu_micros("self") - start) / (f64::from(EACH) * threads as f64)
 }
 
-/// How many threads compute at once.
 /// Microseconds of CPU that a process has used: its number, or `self`.
 fn cpu_micros(process: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();

@@ -5,7 +5,7 @@
 
 use std::{
     ops::{Deref, DerefMut},
-    sync::Arc,
+    sync::{self, Arc, PoisonError},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(2);
 const PATIENCE: &str = "PRAGMA busy_timeout = 2";
 /// With the write lock: a plain BEGIN that reads and then writes fails under load.
 const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Carries the log into the file, as far as nobody is in the way.
+const CARRY: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
 /// How often SQLite's log is carried into the file, by the commit after which it is so long. Nobody else commits meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +44,7 @@ impl Carry {
     fn pragma(self) -> &'static str {
         match self {
             Carry::Rarely => "PRAGMA wal_autocheckpoint = 8000",
-            // What the log holds already is carried at once: later it would be in the way.
-            Carry::Often => "PRAGMA wal_autocheckpoint = 1000; PRAGMA wal_checkpoint(PASSIVE)",
+            Carry::Often => "PRAGMA wal_autocheckpoint = 1000",
         }
     }
 }
@@ -52,6 +53,8 @@ impl Carry {
 #[derive(Debug, Clone)]
 pub struct Writer {
     options: Arc<SqliteConnectOptions>,
+    /// What the connection was told, and the next one is if it is lost.
+    carry: Arc<sync::Mutex<Carry>>,
     /// None: closed.
     connection: Arc<Mutex<Option<SqliteConnection>>>,
 }
@@ -69,8 +72,9 @@ pub struct Writing {
 impl Writer {
     /// Opens it.
     pub(super) async fn open(options: SqliteConnectOptions) -> sqlx::Result<Writer> {
-        let connection = connect(&options).await?;
-        Ok(Writer { options: Arc::new(options), connection: Arc::new(Mutex::new(Some(connection))) })
+        let carry = Carry::Rarely;
+        let connection = Arc::new(Mutex::new(Some(connect(&options, carry).await?)));
+        Ok(Writer { options: Arc::new(options), carry: Arc::new(sync::Mutex::new(carry)), connection })
     }
 
     /// Waits until nobody else has it.
@@ -83,9 +87,23 @@ impl Writer {
         OwnedMutexGuard::try_map(held, Option::as_mut).map_err(|_| sqlx::Error::PoolClosed)
     }
 
-    /// Carries the log into the file so often from now on.
+    /// Carries the log into the file so often from now on; does nothing if it did before.
     pub(super) async fn carry(&self, carry: Carry) -> sqlx::Result<()> {
-        self.hold().await?.execute(carry.pragma()).await.map(|_| ())
+        if *self.told() == carry {
+            return Ok(());
+        }
+        let mut connection = self.hold().await?;
+        connection.execute(carry.pragma()).await?;
+        if carry == Carry::Often {
+            // What the log holds already: later it would be in the way.
+            connection.execute(CARRY).await?;
+        }
+        *self.told() = carry;
+        Ok(())
+    }
+
+    fn told(&self) -> sync::MutexGuard<'_, Carry> {
+        self.carry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a transaction with the write lock, which another process may hold.
@@ -102,7 +120,8 @@ impl Writer {
                 // Its thread is gone, or does not know any more where it is: SQLite itself has taken a transaction back
                 // that failed, such as on a full disk.
                 Err(sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement) if Instant::now() < until => {
-                    *connection = connect(&self.options).await?;
+                    let carry = *self.told();
+                    *connection = connect(&self.options, carry).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -149,10 +168,10 @@ impl DerefMut for Writing {
     }
 }
 
-async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+async fn connect(options: &SqliteConnectOptions, carry: Carry) -> sqlx::Result<SqliteConnection> {
     let mut connection = options.connect().await?;
     connection.execute(PATIENCE).await?;
-    connection.execute(Carry::Rarely.pragma()).await?;
+    connection.execute(carry.pragma()).await?;
     Ok(connection)
 }
 

@@ -189,8 +189,6 @@ struct Worker {
     shares: Shares,
     /// Who tells provider groups.
     exchangers: Exchangers,
-    /// How often the database carries its log into the file.
-    carry: Carry,
     /// Its part in the shared limits.
     part: Part,
     /// When it last forgot what was counted of times past.
@@ -219,7 +217,6 @@ impl Worker {
             traffic: Traffic::default(),
             shares: Shares::default(),
             exchangers,
-            carry: Carry::Rarely,
             part: Part { rank: 0, of: 1 },
             swept: None,
             others: HashMap::new(),
@@ -248,25 +245,18 @@ impl Worker {
         let mut tx = self.app.db.read().await?;
         let rows = campaigns::in_state(&mut tx, CampaignState::Running).await?;
         drop(tx);
-        self.carry_log(if rows.is_empty() { Carry::Rarely } else { Carry::Often }).await;
+        // While messages leave, no commit may take longer than they keep the wire busy.
+        let carry = if rows.is_empty() { Carry::Rarely } else { Carry::Often };
+        if let Err(error) = self.app.db.carry_log(carry).await {
+            // It is a matter of speed: the next look tries again.
+            complain(&error);
+        }
         for row in rows {
             if !self.running.contains_key(&row.id) {
                 self.start(row).await?;
             }
         }
         Ok(Life::Goes)
-    }
-
-    /// While messages leave, no commit may take longer than they keep the wire busy.
-    async fn carry_log(&mut self, carry: Carry) {
-        if carry == self.carry {
-            return;
-        }
-        match self.app.db.carry_log(carry).await {
-            Ok(()) => self.carry = carry,
-            // It is a matter of speed: the next look tries again.
-            Err(error) => complain(&error),
-        }
     }
 
     /// Starts to enqueue and send a running campaign; one that cannot be sent is paused, not lost.
