@@ -11,7 +11,10 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use super::Outcome;
-use crate::store::{Result, Sql, Tx, json, on, rows};
+use crate::{
+    domain::campaigns::DeliveryState,
+    store::{Result, Sql, Tx, json, on, rows},
+};
 
 /// What a worker has on the wire. What a transaction changes in it is true once that is committed: after one that failed
 /// it is to be read again.
@@ -40,12 +43,21 @@ struct Going<'a> {
     contacts: &'a [i64],
 }
 
-/// An outcome, and when what it is of was submitted.
+/// An outcome, and when what it is of was submitted; None: its own row says so.
 #[derive(Serialize)]
 struct CameBack<'a> {
     #[serde(flatten)]
     outcome: &'a Outcome,
-    submitted_at: i64,
+    submitted_at: Option<i64>,
+}
+
+/// What the server took: nearly everything, so that nothing is handed over that is the same for all.
+#[derive(Serialize)]
+struct Taken<'a> {
+    contact_id: i64,
+    submitted_at: Option<i64>,
+    ended_at: Option<i64>,
+    reply: &'a str,
 }
 
 // On SQLite it only says whose they still are: the list is written when it is complete. On PostgreSQL what is read from
@@ -87,6 +99,23 @@ const RECORD: Sql = Sql::twin(
      submitted_at = CASE WHEN attempts > r.unsent THEN submitted_at END
      FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, state text, next_attempt_at bigint,
      ended_at bigint, bounce_class text, reply text, unsent bigint)
+     WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
+     AND delivery.contact_id = ANY (ARRAY(SELECT CAST(value ->> 'contact_id' AS BIGINT)
+     FROM json_array_elements(CAST($3 AS json))))
+     AND delivery.worker_id IS NOT DISTINCT FROM $2 AND delivery.state IS NOT DISTINCT FROM 'submitting'",
+);
+const RECORD_TAKEN: Sql = Sql::twin(
+    "WITH r AS MATERIALIZED (SELECT $1 AS campaign_id, CAST(value ->> 'contact_id' AS INTEGER) AS contact_id,
+     value ->> 'submitted_at' AS submitted_at, value ->> 'ended_at' AS ended_at, value ->> 'reply' AS reply
+     FROM jsonb_each($3))
+     UPDATE delivery SET state = 'accepted', next_attempt_at = NULL, ended_at = r.ended_at, bounce_class = '',
+     reply = r.reply, worker_id = NULL, attempts = attempts + 1, submitted_at = r.submitted_at,
+     first_submitted_at = COALESCE(first_submitted_at, r.submitted_at) FROM r
+     WHERE delivery.campaign_id = r.campaign_id AND delivery.contact_id = r.contact_id
+     AND CASE delivery.state WHEN 'queued' THEN TRUE WHEN 'claimed' THEN delivery.worker_id = $2 END",
+    "UPDATE delivery SET state = 'accepted', next_attempt_at = NULL, ended_at = r.ended_at, bounce_class = '',
+     reply = r.reply, worker_id = NULL
+     FROM json_to_recordset(CAST($3 AS json)) AS r(contact_id bigint, ended_at bigint, reply text)
      WHERE delivery.campaign_id = $1 AND delivery.contact_id = r.contact_id
      AND delivery.contact_id = ANY (ARRAY(SELECT CAST(value ->> 'contact_id' AS BIGINT)
      FROM json_array_elements(CAST($3 AS json))))
@@ -178,21 +207,27 @@ impl Wire {
 
     /// Records what became of submissions, and returns of how many it was the worker's to say.
     pub async fn record(&mut self, tx: &mut Tx, campaign: i64, outcomes: &[&Outcome]) -> Result<u64> {
-        let rows = match tx {
-            Tx::Lite(_) => json(&self.take_back(campaign, outcomes)),
-            Tx::Pg(_) => json(outcomes),
+        let back = match tx {
+            Tx::Lite(_) => self.take_back(campaign, outcomes),
+            Tx::Pg(_) => outcomes.iter().map(|outcome| CameBack { outcome, submitted_at: None }).collect(),
         };
-        if rows == "[]" {
-            return Ok(0);
+        let (taken, others): (Vec<CameBack>, Vec<CameBack>) = back.into_iter().partition(CameBack::is_taken);
+        let taken: Vec<Taken> = taken.iter().map(CameBack::taken).collect();
+        let mut recorded = 0;
+        for (sql, rows) in [(RECORD_TAKEN, json(&taken)), (RECORD, json(&others))] {
+            if rows == "[]" {
+                continue;
+            }
+            let sql = sql.on(tx);
+            recorded += on!(tx, |c| sqlx::query(sql)
+                .bind(campaign)
+                .bind(self.worker)
+                .bind(rows)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
         }
-        let sql = RECORD.on(tx);
-        on!(tx, |c| sqlx::query(sql)
-            .bind(campaign)
-            .bind(self.worker)
-            .bind(rows)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))
+        Ok(recorded)
     }
 
     /// Takes them off the list, and returns those that stood on it.
@@ -201,7 +236,7 @@ impl Wire {
         let mut back = Vec::with_capacity(outcomes.len());
         self.all.retain(|on| {
             let outcome = if on.campaign_id == campaign { ended.remove(&on.contact_id) } else { None };
-            back.extend(outcome.map(|outcome| CameBack { outcome, submitted_at: on.submitted_at }));
+            back.extend(outcome.map(|outcome| CameBack { outcome, submitted_at: Some(on.submitted_at) }));
             outcome.is_none()
         });
         self.has_changed |= !back.is_empty();
@@ -231,6 +266,19 @@ impl Wire {
             (some[0].campaign_id, some[0].submitted_at, some.iter().map(|on| on.contact_id).collect::<Vec<_>>())
         });
         json(&groups.collect::<Vec<_>>())
+    }
+}
+
+impl<'a> CameBack<'a> {
+    /// The server has it, and there is nothing else to say than its answer.
+    fn is_taken(&self) -> bool {
+        let Outcome { state, next_attempt_at, bounce_class, unsent, .. } = self.outcome;
+        *state == DeliveryState::Accepted && next_attempt_at.is_none() && bounce_class.is_empty() && *unsent == 0
+    }
+
+    fn taken(&self) -> Taken<'a> {
+        let Outcome { contact_id, ended_at, reply, .. } = self.outcome;
+        Taken { contact_id: *contact_id, submitted_at: self.submitted_at, ended_at: *ended_at, reply }
     }
 }
 

@@ -146,6 +146,14 @@ fn nothing_belongs_to_one_machine() {
     findings.none();
 }
 
+/// Nothing but the link names the allocator: left out, everything would go on, only slower.
+#[test]
+fn memory_comes_from_the_allocator_that_was_chosen() {
+    let said =
+        Command::new(env!("CARGO_BIN_EXE_ouinon")).arg("--version").env("MIMALLOC_VERBOSE", "1").output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("mimalloc"), "it is not linked");
+}
+
 #[test]
 fn the_top_level_is_complete() {
     let files: BTreeSet<PathBuf> = tracked().into_iter().collect();
