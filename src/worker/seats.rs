@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::poll_fn,
-    ops::Range,
     pin::{Pin, pin},
     sync::{
         Arc, Mutex, PoisonError,
@@ -55,12 +54,12 @@ const MESSAGES_PER_CONNECTION: usize = 500;
 /// Seats that share a thread at least, where there are so many. Each thread waits for the mail server by itself: where one
 /// has to wait for the processor, the others' connections go on (decision 0012).
 const SEATS_A_THREAD: usize = 8;
-/// Before such a thread waits for answers it rests so long: what comes meanwhile is dealt with together, and a busy mail
-/// server on the same machine is spared the waking, which costs it as much as several answers (decision 0014).
+/// Before such a thread waits for answers of a mail server on the same machine it rests so long, if one more comes meanwhile:
+/// they are dealt with together, and the server is spared the waking, which costs it as much as several answers (decision
+/// 0014).
 const REST: Duration = Duration::from_micros(400);
-/// It rests while a message takes so long. Where it takes less, everything waits for the processor and the rest is one
-/// wait more; where it takes more, answers come one by one.
-const RESTFUL: Range<Duration> = Duration::from_millis(2)..Duration::from_millis(8);
+/// Where a message takes less, everything waits for the processor, and a rest is one wait more.
+const QUICK: Duration = Duration::from_millis(2);
 /// Longest wait between two attempts to connect.
 const RECONNECT: Duration = Duration::from_secs(30);
 /// A connection that is not open by then is said to be missing.
@@ -92,8 +91,9 @@ impl Seats {
     /// Makes the seats; a connection is opened when there is something to send.
     pub fn open(app: &App, server: Server, gate: &Gate, stop: &watch::Receiver<bool>) -> Seats {
         let connections = app.config.smtp.connections;
+        let is_beside = server.is_loopback();
         let (server, way) = (Arc::new(server), Arc::<Way>::default());
-        let seat = |n: usize, lately: &Arc<Lately>| Seat {
+        let seat = |n: usize, row: &Arc<Row>| Seat {
             app: app.clone(),
             server: Arc::clone(&server),
             way: Arc::clone(&way),
@@ -103,7 +103,7 @@ impl Seats {
             jitter: SmallRng::seed_from_u64(app.now().as_millisecond() as u64 ^ (n as u64) << 48),
             next: VecDeque::new(),
             each: None,
-            lately: Arc::clone(lately),
+            row: Arc::clone(row),
             leaving: false,
             most: MESSAGES_PER_CONNECTION,
             carried: 0,
@@ -111,10 +111,12 @@ impl Seats {
         };
         let threads = cpu::cores().min(connections.div_ceil(SEATS_A_THREAD));
         let rows = (0..threads)
-            .map(|row| {
-                let lately = Arc::<Lately>::default();
-                let seats: Vec<Seat> = (row..connections).step_by(threads).map(|n| seat(n, &lately)).collect();
-                tokio::task::spawn_blocking(move || sit(seats, lately))
+            .map(|first| {
+                let places = (first..connections).step_by(threads);
+                let beside = if is_beside { places.len() as u32 } else { 0 };
+                let row = Arc::new(Row { beside, ..Row::default() });
+                let seats: Vec<Seat> = places.map(|n| seat(n, &row)).collect();
+                tokio::task::spawn_blocking(move || sit(seats, row))
             })
             .collect();
         Seats { rows, way }
@@ -136,28 +138,34 @@ impl Seats {
     }
 }
 
-/// How long a message took a seat of a thread lately, in microseconds; 0: not known yet.
+/// What the seats of a thread have in common.
 #[derive(Default)]
-struct Lately(AtomicU64);
+struct Row {
+    /// How many there are with a server on the same machine; 0: it is elsewhere.
+    beside: u32,
+    /// How long a message took one of them lately, in microseconds; 0: not known yet.
+    each: AtomicU64,
+}
 
-impl Lately {
+impl Row {
     fn took(&self, each: Duration) {
-        self.0.store(each.as_micros() as u64, Ordering::Relaxed);
+        self.each.store(each.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// How long the thread rests before it waits.
     fn rest(&self) -> Option<Duration> {
-        RESTFUL.contains(&Duration::from_micros(self.0.load(Ordering::Relaxed))).then_some(REST)
+        let each = Duration::from_micros(self.each.load(Ordering::Relaxed));
+        (QUICK..=REST * self.beside).contains(&each).then_some(REST)
     }
 }
 
 /// Serves `seats` on this thread until all have ended.
-fn sit(seats: Vec<Seat>, lately: Arc<Lately>) {
+fn sit(seats: Vec<Seat>, row: Arc<Row>) {
     let all = async {
         let mut tasks: JoinSet<()> = seats.into_iter().map(Seat::run).collect();
         while tasks.join_next().await.is_some() {}
     };
-    let rest = move || lately.rest().into_iter().for_each(std::thread::sleep);
+    let rest = move || row.rest().into_iter().for_each(std::thread::sleep);
     match Builder::new_current_thread().enable_all().on_thread_park(rest).build() {
         Ok(own) => own.block_on(all),
         Err(error) => {
@@ -179,8 +187,7 @@ struct Seat {
     next: VecDeque<oneshot::Receiver<Box<Job>>>,
     /// How long a message takes here, lately; none: not known yet.
     each: Option<Duration>,
-    /// The same of all on its thread, whoever was last.
-    lately: Arc<Lately>,
+    row: Arc<Row>,
     /// The connection ends: nothing more is asked for.
     leaving: bool,
     /// Messages that the connection carries at most.
@@ -278,7 +285,7 @@ impl Seat {
             self.ended(&job, outcome);
             let took = began.elapsed();
             let each = self.each.map_or(took, |each| (each * 3 + took) / 4);
-            self.lately.took(each);
+            self.row.took(each);
             self.each = Some(each);
             (job, begun) = (next, Some(next_begun));
         }
@@ -492,14 +499,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_rests_while_its_seats_share_a_busy_server() {
-        let lately = Lately::default();
-        assert_eq!(lately.rest(), None);
-        let rests = |millis| {
-            lately.took(Duration::from_millis(millis));
-            lately.rest().is_some()
+    fn a_thread_rests_where_one_more_answer_comes_meanwhile() {
+        let rests = |beside, millis: f64| {
+            let row = Row { beside, ..Row::default() };
+            assert_eq!(row.rest(), None, "nothing is known yet");
+            row.took(Duration::from_secs_f64(millis / 1000.0));
+            row.rest().is_some()
         };
-        assert_eq!([1, 2, 7, 8, 60].map(rests), [false, true, true, false, false]);
+        assert_eq!(
+            [1.9, 2.0, 3.3, 6.4, 6.5, 60.0].map(|millis| rests(16, millis)),
+            [false, true, true, true, false, false]
+        );
+        assert_eq!([2.0, 3.2, 3.3].map(|millis| rests(8, millis)), [true, true, false]);
+        assert!(!rests(0, 3.3), "the server is elsewhere");
     }
 
     #[tokio::test]

@@ -51,7 +51,7 @@ struct CameBack<'a> {
     submitted_at: Option<i64>,
 }
 
-/// What the server took: nearly everything, so that nothing is handed over that is the same for all.
+/// What the server took, which is nearly everything: what differs from message to message, and no more.
 #[derive(Serialize)]
 struct Taken<'a> {
     contact_id: i64,

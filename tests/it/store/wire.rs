@@ -26,6 +26,20 @@ fn accepted(contact_id: i64) -> Outcome {
     }
 }
 
+/// State, attempts, first and last submission, next attempt, end, class, answer.
+type Row = (String, i64, Option<i64>, Option<i64>, Option<i64>, Option<i64>, String, String);
+
+/// What is on disk of a delivery, once nobody has it in hand.
+async fn row(world: &World, contact: i64) -> Row {
+    let sql = "SELECT state, attempts, first_submitted_at, submitted_at, next_attempt_at, ended_at, bounce_class, reply
+         FROM delivery WHERE contact_id = $1 AND worker_id IS NULL";
+    match world.db() {
+        Db::Lite { readers, .. } => sqlx::query_as(sql).bind(contact).fetch_one(readers).await,
+        Db::Pg(pool) => sqlx::query_as(sql).bind(contact).fetch_one(pool).await,
+    }
+    .unwrap()
+}
+
 /// What a claim leaves on disk.
 fn claimed(world: &World) -> DeliveryState {
     if world.db().is_sqlite() { Queued } else { Claimed }
@@ -146,6 +160,49 @@ on_both! {
         assert_eq!(recorded, (0, 2));
         assert_eq!(states(world, campaign).await, [(Submitting, 1), (Accepted, 5)]);
         assert_eq!(world.tx(async |tx| world::record(tx, campaign, other, &[&ended[0]]).await).await, 1);
+    }
+
+    /// Taken at once or after a refusal, refused for now or for good, never sent: recorded in one go, each says all of its own.
+    async fn what_ended_together_is_written_down_each_by_itself(world: &mut World) {
+        let addresses = ["a@example.org", "b@example.org", "c@example.org", "d@example.org", "e@example.org"];
+        let (campaign, contacts) = queued(world, &addresses).await;
+        let ids: Vec<i64> = contacts.iter().map(|contact| contact.id).collect();
+        let worker = world.tx(async |tx| store::workers::add(tx, 0).await).await;
+        world.tx(async |tx| store::lanes::claim(tx, campaign, worker, &LANE, 5).await).await;
+        world.tx(async |tx| world::submit(tx, campaign, worker, &ids[..1], 10).await).await;
+        let answer = |state, ended_at, class: &str, reply: &str, id| {
+            let next_attempt_at = (state == Deferred).then_some(15);
+            Outcome { state, next_attempt_at, ended_at, bounce_class: class.into(), reply: reply.into(), ..accepted(id) }
+        };
+        let refused = answer(Deferred, None, "", "451 4.3.0 later", ids[0]);
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, worker, &[&refused]).await).await, 1);
+        let written = |state: &str, attempts, first, last, next, end, class: &str, reply: &str| {
+            (state.to_owned(), attempts, first, last, next, end, class.to_owned(), reply.to_owned())
+        };
+        let (first, second) = (Some(10), Some(20));
+        assert_eq!(row(world, ids[0]).await, written("deferred", 1, first, first, Some(15), None, "", "451 4.3.0 later"));
+
+        world.tx(async |tx| store::lanes::claim_due(tx, campaign, worker, &LANE, 15, 1).await).await;
+        assert_eq!(world.tx(async |tx| world::submit(tx, campaign, worker, &ids, 20).await).await.len(), 5);
+        let ended = [
+            answer(Accepted, Some(21), "", "250 2.0.0 Ok: one", ids[0]),
+            answer(Deferred, None, "", "452 4.2.2 full", ids[2]),
+            answer(Accepted, Some(22), "", "250 2.0.0 Ok: \"two\", é", ids[1]),
+            answer(DeliveryState::Bounced, Some(23), "hard", "550 5.1.1 nobody", ids[3]),
+            Outcome::postponed(ids[4], 24),
+        ];
+        let all: Vec<&Outcome> = ended.iter().collect();
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, worker, &all).await).await, 5);
+        assert_eq!(world.tx(async |tx| world::record(tx, campaign, worker, &all).await).await, 0, "once");
+        for (id, expected) in [
+            (ids[0], written("accepted", 2, first, second, None, Some(21), "", "250 2.0.0 Ok: one")),
+            (ids[1], written("accepted", 1, second, second, None, Some(22), "", "250 2.0.0 Ok: \"two\", é")),
+            (ids[2], written("deferred", 1, second, second, Some(15), None, "", "452 4.2.2 full")),
+            (ids[3], written("bounced", 1, second, second, None, Some(23), "hard", "550 5.1.1 nobody")),
+            (ids[4], written("deferred", 0, None, None, Some(24), None, "", "")),
+        ] {
+            assert_eq!(row(world, id).await, expected);
+        }
     }
 
     /// What was tried before is claimed on disk as well: deferred, due, on the wire, and deferred again.
