@@ -55,8 +55,7 @@ const MESSAGES_PER_CONNECTION: usize = 500;
 /// has to wait for the processor, the others' connections go on (decision 0012).
 const SEATS_A_THREAD: usize = 8;
 /// Before such a thread waits for answers of a mail server on the same machine it rests so long, if one more comes meanwhile:
-/// they are dealt with together, and the server is spared the waking, which costs it as much as several answers (decision
-/// 0014).
+/// they are dealt with together, and the server is spared the waking, which costs it more than the answer (decision 0014).
 const REST: Duration = Duration::from_micros(400);
 /// Where a message takes less, everything waits for the processor, and a rest is one wait more.
 const QUICK: Duration = Duration::from_millis(2);

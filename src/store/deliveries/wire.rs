@@ -211,8 +211,13 @@ impl Wire {
             Tx::Lite(_) => self.take_back(campaign, outcomes),
             Tx::Pg(_) => outcomes.iter().map(|outcome| CameBack { outcome, submitted_at: None }).collect(),
         };
-        let (taken, others): (Vec<CameBack>, Vec<CameBack>) = back.into_iter().partition(CameBack::is_taken);
-        let taken: Vec<Taken> = taken.iter().map(CameBack::taken).collect();
+        let (mut taken, mut others) = (Vec::with_capacity(back.len()), Vec::new());
+        for back in back {
+            match back.taken() {
+                Some(plain) => taken.push(plain),
+                None => others.push(back),
+            }
+        }
         let mut recorded = 0;
         for (sql, rows) in [(RECORD_TAKEN, json(&taken)), (RECORD, json(&others))] {
             if rows == "[]" {
@@ -270,15 +275,22 @@ impl Wire {
 }
 
 impl<'a> CameBack<'a> {
-    /// The server has it, and there is nothing else to say than its answer.
-    fn is_taken(&self) -> bool {
-        let Outcome { state, next_attempt_at, bounce_class, unsent, .. } = self.outcome;
-        *state == DeliveryState::Accepted && next_attempt_at.is_none() && bounce_class.is_empty() && *unsent == 0
-    }
-
-    fn taken(&self) -> Taken<'a> {
-        let Outcome { contact_id, ended_at, reply, .. } = self.outcome;
-        Taken { contact_id: *contact_id, submitted_at: self.submitted_at, ended_at: *ended_at, reply }
+    /// None: there is more to say of it than that the server has it, and its answer.
+    fn taken(&self) -> Option<Taken<'a>> {
+        match self.outcome {
+            Outcome {
+                contact_id,
+                state: DeliveryState::Accepted,
+                next_attempt_at: None,
+                ended_at,
+                bounce_class,
+                reply,
+                unsent: 0,
+            } if bounce_class.is_empty() => {
+                Some(Taken { contact_id: *contact_id, submitted_at: self.submitted_at, ended_at: *ended_at, reply })
+            }
+            _ => None,
+        }
     }
 }
 
